@@ -1,0 +1,30 @@
+"""The errors that a user can cause, each with its exit code.
+
+Every message is one line: the place (file, line, row, tensor), what was found, what was expected, what to do.
+"""
+
+from __future__ import annotations
+
+
+class Yolov3Error(Exception):
+    """Base of all errors that the package raises on purpose. Exit code 1: something failed at run time."""
+
+    exit_code = 1
+
+
+class UsageError(Yolov3Error):
+    """An option or argument that can't be meant. Exit code 2."""
+
+    exit_code = 2
+
+
+class DataError(Yolov3Error):
+    """A picture, label or dataset that can't be used. Exit code 3."""
+
+    exit_code = 3
+
+
+class ModelError(Yolov3Error):
+    """A model, cfg, weight or spec file that can't be used. Exit code 4."""
+
+    exit_code = 4

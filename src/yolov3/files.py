@@ -1,0 +1,43 @@
+"""Reading and writing files so that nothing is left half done."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import Yolov3Error
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path beside `path`; on success rename it to `path`, on failure remove it.
+
+    The file's bytes reach the disk before the rename, so `path` holds the old content or the new, never a part.
+
+    Raises:
+        Yolov3Error: the folder is missing or can't be written, or the disk is full.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp{target.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError as error:
+        raise Yolov3Error(f"{target}: could not be written ({error.strerror or error})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
+    """Write `data` (text as UTF-8) to `path` whole or not at all.
+
+    Raises:
+        Yolov3Error: the file can't be written.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data if isinstance(data, bytes) else data.encode())
