@@ -36,7 +36,7 @@ _HOMES = {
     "Yolov3Error": ".errors",
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the table above is the one list of public names
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

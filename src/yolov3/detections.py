@@ -49,9 +49,7 @@ class Detections:
     @classmethod
     def empty(cls, names: Sequence[str], image_wh: tuple[int, int]) -> Detections:
         """No objects in a picture of `image_wh` pixels."""
-        return cls(
-            np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), tuple(names), image_wh
-        )
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), tuple(names), image_wh)
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -61,9 +59,7 @@ class Detections:
         chosen = [index] if isinstance(index, (int, np.integer)) else index
         if not isinstance(chosen, slice):
             chosen = np.asarray(chosen, dtype=None if len(chosen) else np.int64)
-        return replace(
-            self, boxes=self.boxes[chosen], scores=self.scores[chosen], labels=self.labels[chosen]
-        )
+        return replace(self, boxes=self.boxes[chosen], scores=self.scores[chosen], labels=self.labels[chosen])
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.float32], float, str]]:
         """Yield `(box, score, name)` for each object."""
@@ -75,8 +71,7 @@ class Detections:
         more = ", more were cut off" if self.truncated else ""
         lines = [f"Detections({len(self)} in {width}×{height}{more})"]
         lines += [
-            f"  {name:<16} {score:.2f}  ({', '.join(f'{value:.1f}' for value in box)})"
-            for box, score, name in self
+            f"  {name:<16} {score:.2f}  ({', '.join(f'{value:.1f}' for value in box)})" for box, score, name in self
         ]
         return "\n".join(lines)
 

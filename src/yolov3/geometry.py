@@ -115,6 +115,4 @@ def plan_letterbox(
     canvas_wh = size_wh
     if rect_stride is not None:
         canvas_wh = (-(-width // rect_stride) * rect_stride, -(-height // rect_stride) * rect_stride)
-    return Letterbox(
-        image_wh, (width, height), canvas_wh, (canvas_wh[0] - width) // 2, (canvas_wh[1] - height) // 2
-    )
+    return Letterbox(image_wh, (width, height), canvas_wh, (canvas_wh[0] - width) // 2, (canvas_wh[1] - height) // 2)

@@ -1,0 +1,136 @@
+"""What each row takes and gives: shapes, parameters, multiply-adds. The table that `yolov3 show` prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .primitives import Convolution, Network, output_hw
+from .rows import Row, Spec
+
+Shape = list[int]
+
+MAX_SIDE = 16_384
+MAX_ACTIVATIONS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One row with its shapes, as `[1, channels, height, width]`; Detect's outputs are `[1, anchors, H, W, 5 + nc]`."""
+
+    row: Row
+    inputs: list[Shape]
+    outputs: list[Shape]
+    parameters: int
+    multiply_adds: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: a single shape stands alone, several as a list."""
+        from_ = list(self.row.from_) if isinstance(self.row.from_, tuple) else self.row.from_
+        return {
+            "index": self.row.index,
+            "from": from_,
+            "number": self.row.number,
+            "module": self.row.module,
+            "args": [_json_value(arg) for arg in self.row.args],
+            "inputs": self.inputs[0] if len(self.inputs) == 1 else self.inputs,
+            "outputs": self.outputs[0] if len(self.outputs) == 1 else self.outputs,
+            "parameters": self.parameters,
+            "multiply_adds": self.multiply_adds,
+        }
+
+
+def _json_value(value: Any) -> Any:
+    return str(value) if isinstance(value, float) and value in (float("inf"), float("-inf")) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """All rows of a network at one input size, and the totals."""
+
+    layers: list[Layer]
+    parameters: int
+    multiply_adds: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: `layers` and `total`."""
+        return {
+            "layers": [layer.to_dict() for layer in self.layers],
+            "total": {"parameters": self.parameters, "multiply_adds": self.multiply_adds},
+        }
+
+
+def check_size(spec: Spec, size_wh: tuple[int, int]) -> None:
+    """Refuse an input size that the network can't take.
+
+    Raises:
+        ModelError: a side isn't a multiple of the network's largest stride, or is too large.
+    """
+    stride = spec.network.max_stride
+    for side in size_wh:
+        if not 0 < side <= MAX_SIDE or side % stride:
+            near = min(max(round(side / stride), 1) * stride, MAX_SIDE // stride * stride)
+            raise spec.error(
+                None, f"the input size {side} must be a multiple of {stride} up to {MAX_SIDE:,}; {near} is one"
+            )
+
+
+def operation_sizes(network: Network, size_wh: tuple[int, int]) -> list[tuple[int, int]]:
+    """(height, width) of every operation's output for an input of `size_wh` pixels."""
+    sizes: list[tuple[int, int]] = []
+    for operation in network.operations:
+        source = operation.inputs[0]
+        given = (size_wh[1], size_wh[0]) if source < 0 else sizes[source]
+        sizes.append(output_hw(operation, given))
+    return sizes
+
+
+def summarise(spec: Spec, size_wh: tuple[int, int]) -> Summary:
+    """Work out every row's shapes and costs at an input of `size_wh` (width, height) pixels.
+
+    Raises:
+        ModelError: the size doesn't suit the network, or inputs of a row differ in size at it.
+    """
+    check_size(spec, size_wh)
+    network = spec.network
+    sizes = operation_sizes(network, size_wh)
+    _check_joins(spec, network, sizes)
+
+    def shape(index: int) -> Shape:
+        if index < 0:
+            return [1, 3, size_wh[1], size_wh[0]]
+        return [1, network.operations[index].channels, *sizes[index]]
+
+    parameters = dict.fromkeys(range(len(spec.rows)), 0)
+    multiply_adds = dict.fromkeys(range(len(spec.rows)), 0)
+    for operation, (height, width) in zip(network.operations, sizes, strict=True):
+        if isinstance(operation, Convolution):
+            out, inner, kernel_h, kernel_w = operation.weight_shape
+            parameters[operation.row] += operation.parameters
+            multiply_adds[operation.row] += out * inner * kernel_h * kernel_w * height * width
+
+    layers = []
+    for row in spec.rows:
+        inputs = [shape(-1 if source < 0 else network.row_outputs[source]) for source in row.sources]
+        if row.module == "Detect":
+            outputs = [
+                [1, len(head.anchors), *sizes[index], 5 + spec.nc]
+                for head, index in zip(network.heads, network.head_operations, strict=True)
+            ]
+        else:
+            outputs = [shape(network.row_outputs[row.index])]
+        layers.append(Layer(row, inputs, outputs, parameters[row.index], multiply_adds[row.index]))
+    return Summary(layers, sum(parameters.values()), sum(multiply_adds.values()))
+
+
+def _check_joins(spec: Spec, network: Network, sizes: list[tuple[int, int]]) -> None:
+    total = 0
+    for operation, (height, width) in zip(network.operations, sizes, strict=True):
+        row = spec.rows[operation.row]
+        total += operation.channels * height * width
+        if height < 1 or width < 1 or total > MAX_ACTIVATIONS:
+            raise spec.error(row, f"gives {width}×{height} cells here; the input size doesn't suit this network")
+        given = [sizes[source] for source in operation.inputs if source >= 0]
+        if len(set(given)) > 1:
+            listing = " and ".join(f"{other_w}×{other_h}" for other_h, other_w in given)
+            raise spec.error(row, f"its inputs have {listing} cells, expected the same size")
