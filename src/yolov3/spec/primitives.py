@@ -58,6 +58,12 @@ class Convolution(Operation):
         return (self.channels, self.in_channels // self.groups, *self.kernel_hw)
 
     @property
+    def weight_count(self) -> int:
+        """Values in the weight tensor."""
+        out, inner, height, width = self.weight_shape
+        return out * inner * height * width
+
+    @property
     def weight_name(self) -> str:
         """The weight tensor's name in the model file."""
         return f"{self.name}.weight" if self.is_head else f"{self.name}.conv.weight"
@@ -78,8 +84,7 @@ class Convolution(Operation):
     @property
     def parameters(self) -> int:
         """Trained values: weights, and scale and shift or the bias; running statistics don't count."""
-        out, inner, height, width = self.weight_shape
-        return out * inner * height * width + (2 * out if self.batch_norm else out)
+        return self.weight_count + (2 * self.channels if self.batch_norm else self.channels)
 
     @property
     def stored_values(self) -> int:

@@ -105,9 +105,8 @@ def summarise(spec: Spec, size_wh: tuple[int, int]) -> Summary:
     multiply_adds = dict.fromkeys(range(len(spec.rows)), 0)
     for operation, (height, width) in zip(network.operations, sizes, strict=True):
         if isinstance(operation, Convolution):
-            out, inner, kernel_h, kernel_w = operation.weight_shape
             parameters[operation.row] += operation.parameters
-            multiply_adds[operation.row] += out * inner * kernel_h * kernel_w * height * width
+            multiply_adds[operation.row] += operation.weight_count * height * width
 
     layers = []
     for row in spec.rows:
