@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .decode import BACKGROUND, decode_image, read_image, write_image
-from .header import MAX_PIXELS, MAX_SIDE, ImageHeader, display_name, read_header
+from .decode import BACKGROUND, decode_image, read_image, read_picture_bytes, take_picture_bytes, write_image
+from .header import MAX_PIXELS, MAX_SIDE, ImageHeader, display_name, open_regular, read_header
 
 __all__ = [
     "BACKGROUND",
@@ -12,7 +12,10 @@ __all__ = [
     "ImageHeader",
     "decode_image",
     "display_name",
+    "open_regular",
     "read_header",
     "read_image",
+    "read_picture_bytes",
+    "take_picture_bytes",
     "write_image",
 ]

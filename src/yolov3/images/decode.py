@@ -11,7 +11,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -45,13 +45,34 @@ def read_image(path: str | os.PathLike[str]) -> UInt8Array:
         DataError: it is missing, no regular file, no picture that can be read, truncated or too large.
     """
     name = display_name(path)
+    return decode_image(read_picture_bytes(path, name), name)
+
+
+def read_picture_bytes(path: str | os.PathLike[str], name: str) -> bytes:
+    """Read a picture file, still encoded; what is no picture is refused by its first bytes.
+
+    Raises:
+        DataError: as `read_image`, except for what only decoding shows.
+    """
     with open_regular(path, name) as file:
-        parse_layout(file, name)  # refuses what is no picture before its bytes are read into memory
+        parse_layout(file, name)
         file.seek(0)
+        return take_picture_bytes(file, name)
+
+
+def take_picture_bytes(file: BinaryIO, name: str) -> bytes:
+    """Read an open file to its end.
+
+    Raises:
+        DataError: it is longer than any picture should be, or reading fails.
+    """
+    try:
         data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise DataError(f"{name}: can't be read ({error.strerror or error})") from error
     if len(data) > MAX_FILE_BYTES:
         raise DataError(f"{name}: over {MAX_FILE_BYTES >> 20} MB, that is no picture to detect on")
-    return decode_image(data, name)
+    return data
 
 
 def decode_image(data: bytes, name: str = "image") -> UInt8Array:
@@ -70,6 +91,8 @@ def decode_image(data: bytes, name: str = "image") -> UInt8Array:
     layout = parse_layout(io.BytesIO(data), name)
     try:
         image = _decode(data, layout)
+    except _UndefinedError as error:
+        raise DataError(f"{name}: {error}") from error
     except _DAMAGE as error:
         raise DataError(f"{name}: the {layout.header.format} is truncated or damaged ({error})") from error
     if image.shape != (layout.stored_wh[1], layout.stored_wh[0], 3):
@@ -92,6 +115,10 @@ def write_image(path: str | os.PathLike[str], image: UInt8Array) -> None:
     options = [] if suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     _, encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     write_atomic(path, encoded.tobytes())
+
+
+class _UndefinedError(Exception):
+    """A picture whose samples have no defined RGB."""
 
 
 class _DamagedError(Exception):
@@ -242,7 +269,7 @@ def _pillow_to_rgb(picture: Image.Image) -> UInt8Array:
     if picture.mode == "F":
         return _samples_to_rgb(np.asarray(picture))
     if picture.mode in ("I", "LAB", "HSV"):
-        raise _DamagedError(f"samples of kind {picture.mode} have no defined colours")
+        raise _UndefinedError(f"samples of kind {picture.mode} have no defined colours: save it as RGB or greyscale")
     if picture.mode in ("LA", "PA", "La", "RGBa", "RGBA") or "transparency" in picture.info:
         return _over_background(np.asarray(picture.convert("RGBA")))
     return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))

@@ -1,0 +1,8 @@
+"""Where pictures come from: files, folders, patterns, lists, standard input, videos, cameras. Never the network."""
+
+from __future__ import annotations
+
+from .frame import Frame
+from .stream import SourceStream, open_sources
+
+__all__ = ["Frame", "SourceStream", "open_sources"]
