@@ -116,3 +116,29 @@ def plan_letterbox(
     if rect_stride is not None:
         canvas_wh = (-(-width // rect_stride) * rect_stride, -(-height // rect_stride) * rect_stride)
     return Letterbox(image_wh, (width, height), canvas_wh, (canvas_wh[0] - width) // 2, (canvas_wh[1] - height) // 2)
+
+
+def letterbox_image(image: UInt8Array, plan: Letterbox, pad_value: int = 127) -> UInt8Array:
+    """Lay a picture into a new canvas as planned: half-pixel bilinear resize (OpenCV's INTER_LINEAR), grey around.
+
+    Args:
+        image: (H, W, 3) uint8 of size `plan.image_wh`; not changed.
+        plan: from `plan_letterbox`.
+        pad_value: the grey, 0 to 255.
+
+    Returns:
+        (canvas height, canvas width, 3) uint8.
+    """
+    import cv2
+
+    width, height = plan.resized_wh
+    canvas = np.empty((plan.canvas_wh[1], plan.canvas_wh[0], 3), np.uint8)
+    right, bottom = plan.left + width, plan.top + height
+    canvas[: plan.top] = canvas[bottom:] = pad_value
+    canvas[plan.top : bottom, : plan.left] = canvas[plan.top : bottom, right:] = pad_value
+    inner = canvas[plan.top : bottom, plan.left : right]
+    if plan.resized_wh == plan.image_wh:
+        inner[:] = image
+    else:
+        cv2.resize(image, plan.resized_wh, dst=inner, interpolation=cv2.INTER_LINEAR)
+    return canvas

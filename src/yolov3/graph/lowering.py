@@ -1,0 +1,145 @@
+"""Spec and parameters → a graph of primitive operations with batch normalisation folded into the convolutions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelError
+from ..modelfile import Model
+from ..spec.primitives import Convolution, MaxPool, Network, Operation, Pad
+from ..spec.rows import Head
+
+LOWEST = float(np.finfo(np.float32).min)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation of the graph.
+
+    Attributes:
+        name: of the node and its only output; carries the row, as `15`, `4.1.cv2`, `12.maxpool`, `28.heads.0`.
+        operation: what it does.
+        inputs: names of the nodes that feed it; "images" is the network's input.
+        weight: (out, in / groups, height, width) float32, of a convolution.
+        bias: (out,) float32, of a convolution.
+    """
+
+    name: str
+    operation: Operation
+    inputs: tuple[str, ...]
+    weight: NDArray[np.float32] | None = None
+    bias: NDArray[np.float32] | None = None
+
+    @property
+    def weights(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Weight and bias of a convolution."""
+        assert self.weight is not None and self.bias is not None
+        return self.weight, self.bias
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What every emitter starts from.
+
+    Attributes:
+        nodes: in an order in which inputs come first.
+        outputs: names of the heads' nodes, in Detect's order; each gives `anchors · (5 + nc)` raw channels.
+        heads: how they are decoded.
+        nc: number of classes.
+        max_stride: input sides must be multiples of it.
+        scale: what 8-bit pixel values are multiplied by.
+    """
+
+    nodes: tuple[Node, ...]
+    outputs: tuple[str, ...]
+    heads: tuple[Head, ...]
+    nc: int
+    max_stride: int
+    scale: float
+
+
+INPUT = "images"
+
+
+def lower(model: Model) -> Graph:
+    """Fold and simplify a model's network.
+
+    Raises:
+        ModelError: a folded weight is not finite (NaN or infinite weights, a negative variance).
+    """
+    network = model.spec.network
+    pads = _pads_in_pools(network)
+    names: dict[int, str] = {-1: INPUT}
+    used: Counter[str] = Counter()
+    nodes = []
+    for index, operation in enumerate(network.operations):
+        if index in pads:
+            names[index] = names[operation.inputs[0]]
+            continue
+        name = operation.name if isinstance(operation, Convolution) else _unique_name(operation, used)
+        inputs = tuple(names[source] for source in operation.inputs)
+        pad = pads.get(operation.inputs[0])
+        if isinstance(operation, MaxPool) and pad is not None:
+            operation = replace(operation, padding=_added(operation.padding, pad.padding))
+        weight, bias = fold(model, operation) if isinstance(operation, Convolution) else (None, None)
+        nodes.append(Node(name, operation, inputs, weight, bias))
+        names[index] = name
+    outputs = tuple(names[index] for index in network.head_operations)
+    return Graph(tuple(nodes), outputs, network.heads, network.nc, network.max_stride, model.preprocess.scale)
+
+
+def _pads_in_pools(network: Network) -> dict[int, Pad]:
+    """Pads by −∞ whose every reader is a max-pool: there the padding is the pool's own."""
+    readers: dict[int, list[Operation]] = {}
+    for operation in network.operations:
+        for source in operation.inputs:
+            readers.setdefault(source, []).append(operation)
+    return {
+        index: operation
+        for index, operation in enumerate(network.operations)
+        if isinstance(operation, Pad)
+        and operation.value == float("-inf")
+        and all(isinstance(reader, MaxPool) for reader in readers.get(index, []))
+    }
+
+
+def _added(first: tuple[int, int, int, int], second: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    left, top, right, bottom = (one + other for one, other in zip(first, second, strict=True))
+    return left, top, right, bottom
+
+
+def _unique_name(operation: Operation, used: Counter[str]) -> str:
+    name = f"{operation.row}.{type(operation).__name__.lower()}"
+    used[name] += 1
+    return name if used[name] == 1 else f"{name}.{used[name] - 1}"
+
+
+def fold(model: Model, convolution: Convolution) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weight and bias (float32) of a convolution with its batch normalisation folded in, worked out in float64.
+
+    Raises:
+        ModelError: the result is not finite.
+    """
+    tensors = model.tensors
+    weight = tensors[convolution.weight_name].astype(np.float32)
+    if not convolution.batch_norm:
+        bias = tensors[convolution.bias_name].astype(np.float32)
+    else:
+        prefix = f"{convolution.name}.bn"
+        variance = tensors[f"{prefix}.running_var"].astype(np.float64)
+        if not (variance >= 0).all():
+            raise ModelError(f"{model.origin}: {prefix}.running_var has negative or missing values, expected 0 or more")
+        epsilon = model.batch_norm.epsilon
+        deviation = np.sqrt(variance + epsilon) if model.batch_norm.inside else np.sqrt(variance) + epsilon
+        with np.errstate(divide="ignore", invalid="ignore"):
+            factor = tensors[f"{prefix}.weight"].astype(np.float64) / deviation
+        shift = tensors[f"{prefix}.bias"] - tensors[f"{prefix}.running_mean"] * factor
+        weight *= factor.astype(np.float32)[:, None, None, None]
+        bias = shift.astype(np.float32)
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise ModelError(f"{model.origin}: {convolution.name} has weights that are not finite")
+    return weight, bias

@@ -1,0 +1,219 @@
+"""`Detector`: pictures in, `Detections` out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..detections import Detections
+from ..errors import DataError, UsageError
+from ..geometry import Letterbox, letterbox_image, plan_letterbox
+from ..graph import lower
+from ..images import read_image
+from ..modelfile import Model
+from ..postprocess import Thresholds, detect_objects
+from ..spec import check_size
+from .engines import DEFAULT_ENGINE, make_engine
+from .loading import DarknetOptions, Reference, load_model
+
+Picture = NDArray[np.uint8] | str | os.PathLike[str]
+
+
+def parse_size(size: int | str | Sequence[int]) -> tuple[int, int]:
+    """An input size as (width, height): 416, "416", "640x384" or (640, 384).
+
+    Raises:
+        UsageError: something else.
+    """
+    if isinstance(size, str):
+        parts = size.lower().replace("×", "x").split("x")
+        if not all(part.isascii() and part.isdigit() for part in parts):
+            raise UsageError(f"size {size!r}: expected a number such as 416 or WIDTHxHEIGHT such as 640x384")
+        size = [int(part) for part in parts]
+    sides = [size, size] if isinstance(size, int) else [int(side) for side in size]
+    if len(sides) == 1:
+        sides *= 2
+    if len(sides) != 2:
+        raise UsageError(f"size {size!r}: expected one side or width and height")
+    return sides[0], sides[1]
+
+
+class Detector:
+    """A model ready to detect; calling it is safe from several threads at once, and nothing is kept between calls.
+
+        >>> detector = Detector("yolov3-tiny", conf=0.3, classes=["person"])
+        >>> for box, score, name in detector("street.jpg"):
+        ...     print(name, score, box)
+
+    Attributes:
+        model: the network, names and preprocessing.
+        names: class names.
+        size_wh: the network's input size, (width, height).
+        thresholds: what is kept.
+        notes: what there is to say about how the model was read, a line each.
+    """
+
+    def __init__(
+        self,
+        model: Reference | Model = "yolov3-tiny",
+        *,
+        weights: Reference | None = None,
+        names: Reference | None = None,
+        masks: str | None = None,
+        allow_extra: bool = False,
+        size: int | str | Sequence[int] | None = None,
+        resize: str | None = None,
+        rect: bool = False,
+        engine: str = DEFAULT_ENGINE,
+        threads: int | None = None,
+        conf: float = 0.25,
+        iou: float = 0.45,
+        max_det: int = 300,
+        classes: Sequence[str | int] | None = None,
+        multi_label: bool = False,
+    ) -> None:
+        """Load the model and build the engine.
+
+        Args:
+            model: a bundled name, a model file, a Darknet cfg, or a `Model`.
+            weights, names, masks, allow_extra: for a Darknet cfg, see `DarknetOptions`.
+            size: the network's input size, a multiple of its largest stride; by default the model's own.
+            resize: "letterbox" or "stretch"; by default the model's own.
+            rect: pad only to the next multiple of the stride instead of a square: faster, slightly other results.
+            engine: "ncnn" or "onnxruntime".
+            threads: for the engine; by default as many as the process may use.
+            conf: least score.
+            iou: boxes of one class that overlap a better one by more are dropped.
+            max_det: most boxes a picture; `Detections.truncated` tells where it cuts.
+            classes: names or indices to keep.
+            multi_label: let one box count for several classes, as Darknet and scoring do.
+
+        Raises:
+            ModelError: the model can't be read or doesn't suit the size.
+            UsageError: an option that can't be meant.
+        """
+        loaded_notes: list[str] = []
+        if not isinstance(model, Model):
+            loaded = load_model(model, DarknetOptions(weights, names, masks, allow_extra))
+            model, loaded_notes = loaded.model, loaded.notes
+        if resize is not None:
+            if resize not in ("letterbox", "stretch"):
+                raise UsageError(f"resize {resize!r}: expected letterbox or stretch")
+            model = replace(model, preprocess=replace(model.preprocess, resize=resize))
+        if rect and model.preprocess.resize == "stretch":
+            raise UsageError("rect pads pictures, so it can't go with resize stretch")
+        self.model = model
+        self.names = model.names
+        self.notes = loaded_notes
+        self.size_wh = model.size_wh if size is None else parse_size(size)
+        check_size(model.spec, self.size_wh)
+        chosen = None if classes is None else class_indices(classes, model.names)
+        self.thresholds = Thresholds(conf, iou, max_det, chosen, multi_label)
+        graph = lower(model)
+        self._heads = graph.heads
+        self._rect_stride = graph.max_stride if rect else None
+        self._engine = make_engine(engine, graph, default_threads() if threads is None else _positive(threads))
+
+    def __call__(self, image: Picture) -> Detections:
+        """Detect objects in one picture.
+
+        Args:
+            image: a path, or RGB uint8 (H, W, 3), or grey (H, W); never changed.
+
+        Raises:
+            DataError: the picture can't be read or isn't such an array.
+        """
+        return self.batch([image])[0]
+
+    def batch(self, images: Sequence[Picture]) -> list[Detections]:
+        """Detect objects in several pictures; pictures of one input shape go through the network together.
+
+        Results are those of one call a picture (to the engine's rounding).
+        """
+        pictures = [load_picture(image) for image in images]
+        plans = [self.plan((picture.shape[1], picture.shape[0])) for picture in pictures]
+        by_canvas: dict[tuple[int, int], list[int]] = {}
+        for index, plan in enumerate(plans):
+            by_canvas.setdefault(plan.canvas_wh, []).append(index)
+        results: dict[int, Detections] = {}
+        for indices in by_canvas.values():
+            raw_heads = self.raw([pictures[index] for index in indices], [plans[index] for index in indices])
+            for place, index in enumerate(indices):
+                heads = [head[place] for head in raw_heads]
+                results[index] = detect_objects(heads, self._heads, self.names, plans[index], self.thresholds)
+        return [results[index] for index in range(len(pictures))]
+
+    def plan(self, image_wh: tuple[int, int]) -> Letterbox:
+        """Where a picture of this size goes in the network's input."""
+        return plan_letterbox(
+            image_wh, self.size_wh, resize=self.model.preprocess.resize, rect_stride=self._rect_stride
+        )
+
+    def raw(self, pictures: Sequence[NDArray[np.uint8]], plans: Sequence[Letterbox]) -> list[NDArray[np.float32]]:
+        """The network's raw heads for pictures laid out by plans of one canvas size.
+
+        Returns:
+            For each head (N, anchors · (5 + nc), H / stride, W / stride) float32 logits.
+        """
+        pad = self.model.preprocess.pad
+        canvases = [letterbox_image(picture, plan, pad) for picture, plan in zip(pictures, plans, strict=True)]
+        return self._engine(canvases[0][None] if len(canvases) == 1 else np.stack(canvases))
+
+
+def default_threads() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _positive(threads: int) -> int:
+    if threads < 1:
+        raise UsageError(f"threads is {threads}, expected 1 or more")
+    return threads
+
+
+def class_indices(classes: Sequence[str | int], names: tuple[str, ...]) -> frozenset[int]:
+    """Class indices of names or indices.
+
+    Raises:
+        UsageError: a class that the model doesn't have, with the nearest one it has.
+    """
+    found = set()
+    for wanted in classes:
+        if isinstance(wanted, int) or (wanted not in names and wanted.isascii() and wanted.isdigit()):
+            index = int(wanted)
+        elif wanted in names:
+            index = names.index(wanted)
+        else:
+            index = -1
+        if not 0 <= index < len(names):
+            import difflib
+
+            near = difflib.get_close_matches(str(wanted), names, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"expected names such as {names[0]!r} or an index"
+            raise UsageError(f"class {wanted!r} is not one of the model's {len(names)}; {hint}")
+        found.add(index)
+    return frozenset(found)
+
+
+def load_picture(image: Picture) -> NDArray[np.uint8]:
+    """A picture as contiguous RGB uint8 (H, W, 3).
+
+    Raises:
+        DataError: it can't be read, or the array has another type or shape.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        return read_image(image)
+    array = np.asarray(image)
+    if array.ndim == 2:
+        array = np.repeat(array[:, :, None], 3, axis=2)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or 0 in array.shape:
+        raise DataError(
+            f"picture of shape {np.shape(image)} and type {array.dtype}: expected RGB uint8 (height, width, 3)"
+        )
+    return np.ascontiguousarray(array)

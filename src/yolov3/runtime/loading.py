@@ -1,0 +1,141 @@
+"""What `--model` takes → `Model`: a name, a model file, or a Darknet cfg with its weights."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ..darknet import DarknetNetwork, load_cfg, read_names
+from ..errors import ModelError, UsageError
+from ..modelfile import SUFFIX, BatchNorm, Model, Preprocess
+from ..zoo import BUNDLED, default_names, file_sha256, recognise_weights
+
+Reference = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class DarknetOptions:
+    """What goes with a Darknet cfg.
+
+    Attributes:
+        weights: the weight file.
+        names: the class names' file, one a line.
+        masks: anchor masks instead of the cfg's, as `1,2,3`.
+        allow_extra: accept weights with floats left over.
+    """
+
+    weights: Reference | None = None
+    names: Reference | None = None
+    masks: str | None = None
+    allow_extra: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model, and what the user should be told about how it was read."""
+
+    model: Model
+    notes: list[str] = field(default_factory=list)
+
+
+def load_model(reference: Reference, options: DarknetOptions = DarknetOptions()) -> Loaded:
+    """Open a model by name or file; kinds are told by suffix.
+
+    Args:
+        reference: a bundled name (`yolov3-tiny`), a model file (`.safetensors`) or a Darknet `.cfg`.
+        options: for a cfg; `names` may also rename a model file's classes.
+
+    Raises:
+        ModelError: no such model, or it can't be used.
+        UsageError: options that don't belong to it.
+    """
+    text = str(reference)
+    suffix = Path(text).suffix.lower()
+    if suffix == ".cfg":
+        return load_darknet(text, options)
+    for option, value in (("--weights", options.weights), ("--masks", options.masks)):
+        if value is not None:
+            raise UsageError(f"{option} goes with a Darknet .cfg as the model, not with {text}")
+    if suffix == SUFFIX:
+        return Loaded(_renamed(Model.load(text), options.names))
+    if text in BUNDLED:
+        return Loaded(_renamed(Model.load(BUNDLED[text], origin=text), options.names))
+    if suffix == ".weights":
+        raise UsageError(f"{text}: weights alone don't say the network; give --model FILE.cfg --weights {text}")
+    raise ModelError(
+        f"{text}: no such model; expected a name ({', '.join(BUNDLED)}), a model file (*{SUFFIX}) or a Darknet .cfg"
+    )
+
+
+def _renamed(model: Model, names: Reference | None) -> Model:
+    return model if names is None else replace(model, names=_read_names(names, model.spec.nc, model.origin))
+
+
+def _read_names(path: Reference, count: int, origin: str) -> tuple[str, ...]:
+    names = read_names(path)
+    if len(names) != count:
+        raise ModelError(f"{path}: {len(names)} names, expected {count}, the classes of {origin}")
+    return names
+
+
+def load_darknet(cfg: Reference, options: DarknetOptions) -> Loaded:
+    """A Darknet cfg and weights as a model, its batch normalisation as pjreddie's CPU code has it.
+
+    Raises:
+        ModelError: the files can't be read or don't fit each other.
+        UsageError: no weights given.
+    """
+    if options.weights is None:
+        raise UsageError(f"{cfg}: a Darknet cfg needs its weights; give --weights FILE")
+    network = load_cfg(cfg, masks=options.masks)
+    notes = list(network.notes)
+    header, tensors, weight_notes = network.read_weights(options.weights, allow_extra=options.allow_extra)
+    digest, mask_notes = _identify(network, options)
+    if options.names is None:
+        names = default_names(network.spec.nc)
+        if network.spec.nc != 80:
+            notes.append(f"{cfg}: no --names given, classes are called {names[0]} to {names[-1]}")
+    else:
+        names = _read_names(options.names, network.spec.nc, str(cfg))
+    source = {
+        "files": [
+            {"name": Path(cfg).name, "sha256": file_sha256(cfg)},
+            {"name": Path(options.weights).name, "sha256": digest},
+        ],
+        "darknet": {
+            "major": header.major,
+            "minor": header.minor,
+            "revision": header.revision,
+            "seen": header.seen,
+            "cfg": network.text,
+        },
+    }
+    model = Model(
+        network.spec,
+        tensors,
+        names,
+        network.size_wh,
+        Preprocess(resize=network.resize),
+        BatchNorm(),
+        source,
+        str(options.weights),
+    )
+    return Loaded(model, notes + weight_notes + mask_notes)
+
+
+def _identify(network: DarknetNetwork, options: DarknetOptions) -> tuple[str, list[str]]:
+    """The weights' hash; and a note when official weights stand under other masks than they were trained with."""
+    assert options.weights is not None
+    digest = file_sha256(options.weights)
+    known = recognise_weights(Path(options.weights).stat().st_size, digest)
+    if known is None:
+        return digest, []
+    masks = tuple(reversed(network.spec.anchors.masks))  # the cfg's order: large strides first
+    if masks == known.masks:
+        return digest, []
+    given, trained = (",".join(map(str, mask)) for mask in (masks[-1], known.masks[-1]))
+    return digest, [
+        f"{options.weights}: the official {known.name} weights, trained with masks {trained}, but the cfg says "
+        f"{given}, which halves their AP; give --masks {trained}"
+    ]
