@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from .decode import BACKGROUND, decode_image, read_image, read_picture_bytes, take_picture_bytes, write_image
-from .header import MAX_PIXELS, MAX_SIDE, ImageHeader, display_name, open_regular, read_header
+from .colour import BACKGROUND
+from .decode import decode_image, read_image, read_picture_bytes, take_picture_bytes, write_image
+from .header import MAX_PIXELS, MAX_SIDE, display_name, open_regular, read_header
+from .layout import ImageHeader
+from .quiet import quiet_decoders
 
 __all__ = [
     "BACKGROUND",
@@ -13,6 +16,7 @@ __all__ = [
     "decode_image",
     "display_name",
     "open_regular",
+    "quiet_decoders",
     "read_header",
     "read_image",
     "read_picture_bytes",
