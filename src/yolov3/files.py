@@ -23,7 +23,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp{target.suffix}")
     try:
+        temporary.touch(exist_ok=False)
+        permissions = temporary.stat().st_mode
         yield temporary
+        temporary.chmod(permissions)  # the user's own; some libraries write with stricter ones
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(target)

@@ -119,7 +119,10 @@ def plan_letterbox(
 
 
 def letterbox_image(image: UInt8Array, plan: Letterbox, pad_value: int = 127) -> UInt8Array:
-    """Lay a picture into a new canvas as planned: half-pixel bilinear resize (OpenCV's INTER_LINEAR), grey around.
+    """Lay a picture into a new canvas as planned: half-pixel bilinear resize, grey around.
+
+    Resized by OpenCV's INTER_LINEAR_EXACT: the same bytes on every machine and, unlike INTER_LINEAR on 8-bit
+    pictures, without a bias to dark (docs/decisions/001-resize.md).
 
     Args:
         image: (H, W, 3) uint8 of size `plan.image_wh`; not changed.
@@ -140,5 +143,5 @@ def letterbox_image(image: UInt8Array, plan: Letterbox, pad_value: int = 127) ->
     if plan.resized_wh == plan.image_wh:
         inner[:] = image
     else:
-        cv2.resize(image, plan.resized_wh, dst=inner, interpolation=cv2.INTER_LINEAR)
+        cv2.resize(image, plan.resized_wh, dst=inner, interpolation=cv2.INTER_LINEAR_EXACT)
     return canvas

@@ -1,0 +1,52 @@
+"""`yolov3 convert`: from one kind of model to another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import AllowExtra, Masks, Names, Resize, print_notes
+
+
+def convert(
+    files: Annotated[
+        list[Path], typer.Argument(help="IN [WEIGHTS] OUT: a .cfg and its .weights, or a model file; OUT.safetensors.")
+    ],
+    half: Annotated[bool, typer.Option("--half", help="Store convolution weights as float16: half the file.")] = False,
+    names: Names = None,
+    masks: Masks = None,
+    resize: Resize = None,
+    allow_extra: AllowExtra = False,
+) -> None:
+    """Convert a Darknet model to a model file (.safetensors), which holds everything that using it takes.
+
+    Example: yolov3 convert yolov3-tiny.cfg yolov3-tiny.weights tiny.safetensors --masks 1,2,3 --half
+    """
+    from dataclasses import replace
+
+    from ..errors import UsageError
+    from ..modelfile import SUFFIX
+    from ..runtime.loading import DarknetOptions, load_model
+
+    if not 2 <= len(files) <= 3:
+        raise UsageError(f"{len(files)} files named, expected IN OUT or IN WEIGHTS OUT")
+    *given, output = files
+    if output.suffix.lower() != SUFFIX:
+        raise UsageError(f"{output}: expected an output that ends in {SUFFIX}")
+    if output.resolve() in {path.resolve() for path in given}:
+        raise UsageError(f"{output}: is also an input, which is never changed; name another file")
+    weights = given[1] if len(given) == 2 else None
+    loaded = load_model(given[0], DarknetOptions(weights, names, masks, allow_extra))
+    model = loaded.model
+    if resize is not None:
+        if resize not in ("letterbox", "stretch"):
+            raise UsageError(f"--resize {resize}: expected letterbox or stretch")
+        model = replace(model, preprocess=replace(model.preprocess, resize=resize))
+    (model.half() if half else model).save(output)
+    print_notes(loaded.notes)
+    print(
+        f"{output}: {len(model.spec.rows)} rows, {model.spec.nc} classes, {model.size_wh[0]}×{model.size_wh[1]}, "
+        f"{output.stat().st_size / 1e6:.1f} MB"
+    )
