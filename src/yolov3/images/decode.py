@@ -18,6 +18,7 @@ from yolov3.geometry import UInt8Array
 from .colour import UndefinedError, decode_with_pillow, samples_to_rgb
 from .header import display_name, open_regular, parse_layout
 from .layout import Layout
+from .tiff import stored_upright
 from .whole import DamagedError, bare_png, check_jpeg, check_webp
 
 MAX_FILE_BYTES = 1 << 30
@@ -44,6 +45,8 @@ def read_picture_bytes(path: str | os.PathLike[str], name: str) -> bytes:
     """
     with open_regular(path, name) as file:
         parse_layout(file, name)
+        if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
+            raise _too_long(name)
         file.seek(0)
         return take_picture_bytes(file, name)
 
@@ -59,8 +62,12 @@ def take_picture_bytes(file: BinaryIO, name: str) -> bytes:
     except OSError as error:
         raise DataError(f"{name}: can't be read ({error.strerror or error})") from error
     if len(data) > MAX_FILE_BYTES:
-        raise DataError(f"{name}: over {MAX_FILE_BYTES >> 20} MB, that is no picture to detect on")
+        raise _too_long(name)
     return data
+
+
+def _too_long(name: str) -> DataError:
+    return DataError(f"{name}: over {MAX_FILE_BYTES >> 20} MB, that is no picture to detect on")
 
 
 def decode_image(data: bytes, name: str = "image") -> UInt8Array:
@@ -114,6 +121,8 @@ def _decode(data: bytes, layout: Layout) -> UInt8Array:
         data = bare_png(data)
     elif kind == "WebP":
         check_webp(data)
+    elif kind == "TIFF" and layout.header.orientation != 1:
+        data = stored_upright(data)
     if layout.decoder == "pillow":
         return decode_with_pillow(data, kind)
     flags = cv2.IMREAD_UNCHANGED

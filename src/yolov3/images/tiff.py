@@ -15,9 +15,13 @@ from .layout import Layout, RefusedError, make_layout, take
 _BYTE, _SHORT, _LONG = 1, 3, 4
 _WIDTHS = {_BYTE: 1, _SHORT: 2, _LONG: 4}
 _MAX_PAGES = 100_000
-_SUBFILE, _COLUMNS, _ROWS, _BITS, _PHOTOMETRIC, _ORIENTATION = 254, 256, 257, 258, 262, 274
-_SAMPLE_FORMAT, _DNG_VERSION = 339, 50706
-_WANTED = frozenset({_SUBFILE, _COLUMNS, _ROWS, _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT, _DNG_VERSION})
+_SUBFILE, _COLUMNS, _ROWS, _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES = 254, 256, 257, 258, 262, 274, 277
+_PLANAR, _EXTRA, _SAMPLE_FORMAT, _DNG_VERSION = 284, 338, 339, 50706
+_WANTED = frozenset(
+    (_SUBFILE, _COLUMNS, _ROWS, _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _PLANAR, _EXTRA, _SAMPLE_FORMAT)
+) | {_DNG_VERSION}
+_GREY, _RGB, _CMYK = 1, 2, 5  # photometric interpretations
+_KINDS = {1: "unsigned", 2: "signed", 3: "float"}  # sample formats
 
 
 def exif_orientation(block: bytes) -> int:
@@ -88,11 +92,31 @@ def parse_tiff(file: BinaryIO) -> Layout:
     )
 
 
+def stored_upright(data: bytes) -> bytes:
+    """A TIFF's bytes with the first page's orientation set to 1: some decoders obey that tag, some don't."""
+    order, offset = _tiff_start(data[:8])
+    (count,) = struct.unpack_from(order + "H", data, offset)
+    changed = bytearray(data)
+    for entry in range(offset + 2, offset + 2 + 12 * count, 12):
+        if struct.unpack_from(order + "H", data, entry)[0] == _ORIENTATION:
+            struct.pack_into(order + "HHIHH", changed, entry, _ORIENTATION, _SHORT, 1, 1, 0)
+    return bytes(changed)
+
+
 def _tiff_decoder(tags: dict[int, int]) -> str:
-    """Pillow knows every 8-bit kind but cuts deeper samples down; OpenCV gives those whole."""
-    bits, kind = tags.get(_BITS, 1), tags.get(_SAMPLE_FORMAT, 1)
-    if bits <= 8:
+    """Pillow knows every 8-bit kind but cuts deeper samples down; OpenCV gives those whole, in the plain layouts only.
+
+    Of those it would misread signed, planar and premultiplied samples and white-is-zero, without a word.
+    """
+    bits, kind, samples = tags.get(_BITS, 1), tags.get(_SAMPLE_FORMAT, 1), tags.get(_SAMPLES, 1)
+    photometric = tags.get(_PHOTOMETRIC)
+    if kind == 1 and (bits <= 8 or (bits == 16 and photometric == _CMYK)):
         return "pillow"
-    if (bits, kind) == (16, 1) or (bits in (32, 64) and kind == 3):
-        return "samples" if tags.get(_PHOTOMETRIC) in (1, 2) else "pillow"
-    raise RefusedError(f"a TIFF of {bits}-bit samples of kind {kind}; 1 to 16 bits or 32-bit float expected")
+    deep = (bits, kind) in ((16, 1), (32, 3), (64, 3))
+    plain = samples in (1, 3, 4) and tags.get(_PLANAR, 1) == 1 and tags.get(_EXTRA, 2) == 2
+    if deep and plain and photometric in (_GREY, _RGB):
+        return "samples"
+    raise RefusedError(
+        f"a TIFF of {samples} × {bits}-bit {_KINDS.get(kind, 'unknown')} samples in a layout that can't be read: "
+        "save it as 8-bit RGB, or as PNG"
+    )
