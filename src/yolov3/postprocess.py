@@ -51,8 +51,8 @@ class Thresholds:
 
 
 def sigmoid(values: Float32) -> Float32:
-    """Logistic function, without overflow."""
-    result: Float32 = (np.tanh(values * np.float32(0.5)) + np.float32(1)) * np.float32(0.5)
+    """Logistic function, without overflow and with small results still exact."""
+    result: Float32 = np.float32(1) / (np.float32(1) + np.exp(np.minimum(-values, np.float32(80))))
     return result
 
 

@@ -21,7 +21,9 @@ def detect(
         list[str] | None,
         typer.Argument(help="Pictures, folders, patterns such as 'photos/*.jpg'. Without any: the sample photos."),
     ] = None,
-    model: Annotated[str, typer.Option(help="yolov3-tiny (bundled), a .safetensors, or a Darknet .cfg.")] = "yolov3-tiny",
+    model: Annotated[
+        str, typer.Option(help="yolov3-tiny (bundled), a .safetensors, or a Darknet .cfg.")
+    ] = "yolov3-tiny",
     weights: Weights = None,
     names: Names = None,
     masks: Masks = None,

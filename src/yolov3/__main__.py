@@ -1,0 +1,5 @@
+"""`python -m yolov3`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,75 @@
+"""`Detections`: what a detector gives."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from yolov3 import Detections
+
+NAMES = ("person", "dog", "cup")
+
+
+@pytest.fixture
+def detections() -> Detections:
+    boxes = np.array([[1, 2, 30, 40], [5, 6, 20, 22], [0, 0, 100, 80]], np.float32)
+    return Detections(boxes, np.array([0.9, 0.8, 0.3], np.float32), np.array([1, 0, 1]), NAMES, (100, 80))
+
+
+def test_slicing(detections: Detections) -> None:
+    assert len(detections) == 3
+    assert len(detections[0]) == 1 and detections[0].labels.tolist() == [1]
+    assert detections[-1].scores[0] == np.float32(0.3)
+    assert detections[1:].labels.tolist() == [0, 1]
+    assert detections[[2, 0]].scores.tolist() == pytest.approx([0.3, 0.9])
+    assert detections[detections.scores > 0.5].labels.tolist() == [1, 0]
+    assert detections[detections.labels == 2].boxes.shape == (0, 4)
+    assert len(detections[[]]) == 0
+    assert detections[1:].image_wh == (100, 80) and detections[1:].names == NAMES
+
+
+def test_iteration_and_words(detections: Detections) -> None:
+    assert [(name, round(score, 1)) for _, score, name in detections] == [("dog", 0.9), ("person", 0.8), ("dog", 0.3)]
+    assert detections.summary() == "2 dog, 1 person"
+    text = repr(detections)
+    assert text.startswith("Detections(3 in 100×80)") and "dog" in text and "(1.0, 2.0, 30.0, 40.0)" in text
+    assert repr(Detections.empty(NAMES, (5, 4))) == "Detections(0 in 5×4)"
+
+
+def test_coco_results(detections: Detections) -> None:
+    results = detections.to_coco(7, category_ids=[1, 18, 47])
+    assert results[0] == {
+        "image_id": 7,
+        "category_id": 18,
+        "bbox": [1.0, 2.0, 29.0, 38.0],
+        "score": pytest.approx(0.9),
+    }
+    assert detections.to_coco("a")[1]["category_id"] == 0
+    json.dumps(results)
+
+
+def test_dictionaries(detections: Detections) -> None:
+    assert detections.to_dicts()[0] == {"box": [1, 2, 30, 40], "score": 0.9, "label": "dog", "class_id": 1}
+    json.dumps(detections.to_dicts())
+
+
+def test_annotating_leaves_the_picture_alone(detections: Detections) -> None:
+    image = np.zeros((80, 100, 3), np.uint8)
+    drawn = detections.annotate(image)
+    assert drawn.shape == image.shape and drawn.any() and not image.any()
+
+
+@pytest.mark.parametrize(
+    ("boxes", "scores", "labels"),
+    [((2, 4), (1,), (2,)), ((2, 3), (2,), (2,)), ((2, 4), (2,), (2, 1))],
+)
+def test_arrays_that_do_not_fit(boxes: tuple[int, ...], scores: tuple[int, ...], labels: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="must have shapes"):
+        Detections(np.zeros(boxes, np.float32), np.zeros(scores, np.float32), np.zeros(labels, np.int64), NAMES, (9, 9))
+
+
+def test_labels_without_a_name() -> None:
+    with pytest.raises(ValueError, match=r"labels must be in 0\.\.2"):
+        Detections(np.zeros((1, 4), np.float32), np.zeros(1, np.float32), np.array([3]), NAMES, (9, 9))
