@@ -230,7 +230,7 @@ def test_fault_128_a_folder_of_many_starts_at_once_and_stays_flat(tmp_path: Path
             growth = tracemalloc.get_traced_memory()[0] - before
         finally:
             tracemalloc.stop()
-    assert growth < 50_000  # 3,000 decoded pictures would be 37 MB
+    assert growth < 5_000_000  # 3,000 decoded pictures would be 37 MB; Python's table of names may double once
 
 
 def test_opening_reads_no_picture(photos: Path) -> None:

@@ -20,7 +20,7 @@ class Frame:
         error: one line that begins with the name.
         path: the file it comes from, if any.
         index: in a video or of a camera, the frame's number from 0, counting the frames left out by `every`.
-        time: in a video or of a camera, seconds from its beginning.
+        time: in a video or of a camera, seconds from its beginning; None where the stream doesn't say.
         note: something that the user should know, such as "the first of 12 frames".
     """
 

@@ -75,8 +75,7 @@ class Video:
 
     def _retrieve(self, capture: cv2.VideoCapture, name: str, index: int) -> Frame:
         good, image = capture.retrieve()
-        seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        time = max(seconds, 0.0) if math.isfinite(seconds) else None
+        time = _time(capture, index)
         if not good:
             return Frame(name, None, f"{name}: frame {index} is damaged", self.path, index, time)
         rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
@@ -90,6 +89,12 @@ class Video:
         if damaged:
             return f"{damaged} damaged frames were left out; {decoded} frames were decoded"
         return None if decoded else "no frame could be decoded"
+
+
+def _time(capture: cv2.VideoCapture, index: int) -> float | None:
+    """The current frame's time in seconds; OpenCV says 0 for a frame without one."""
+    seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+    return None if index and seconds == 0 else max(seconds, 0.0)
 
 
 def _grab(capture: cv2.VideoCapture) -> Iterator[int]:
