@@ -264,6 +264,23 @@ def test_fault_76_odd_sizes(width: int, height: int, tmp_path: Path) -> None:
     assert [frame.image.shape for frame in frames if frame.image is not None] == [(height // 2 * 2, width // 2 * 2, 3)]
 
 
+def test_fault_75_a_size_that_changes_on_the_way(tmp_path: Path) -> None:
+    parts = []
+    for scale in (1, 2):
+        path = tmp_path / f"{scale}.ts"
+        size_wh = (WIDTH * scale, HEIGHT * scale)
+        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MPG2"), RATE, size_wh)
+        assert writer.isOpened()
+        for _ in range(6):
+            writer.write(np.full((*size_wh[::-1], 3), 100 * scale, np.uint8))
+        writer.release()
+        parts.append(path.read_bytes())
+    frames, error = read(put(tmp_path / "clip.ts", b"".join(parts)))
+    assert error is None
+    assert {frame.image.shape for frame in frames if frame.image is not None} == {(HEIGHT, WIDTH, 3)}
+    assert len(frames) > 6
+
+
 # ----------------------------------------------------------------------------------------------- FAULTS 71, 72, 74
 
 

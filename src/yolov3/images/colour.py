@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from yolov3.geometry import UInt8Array
-
+from ..geometry import UInt8Array
 from .whole import DamagedError
 
 if TYPE_CHECKING:

@@ -11,10 +11,9 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
-from yolov3.errors import DataError, UsageError
-from yolov3.files import write_atomic
-from yolov3.geometry import UInt8Array
-
+from ..errors import DataError, UsageError
+from ..files import write_atomic
+from ..geometry import UInt8Array
 from .colour import UndefinedError, decode_with_pillow, samples_to_rgb
 from .header import display_name, open_regular, parse_layout
 from .layout import Layout

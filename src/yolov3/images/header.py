@@ -14,8 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from yolov3.errors import DataError
-
+from ..errors import DataError
 from .formats import parse_bmp, parse_gif, parse_jpeg, parse_png, parse_webp
 from .layout import ImageHeader, Layout, RefusedError
 from .tiff import parse_tiff

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from yolov3.errors import DataError
-
+from ..errors import DataError
 from .frame import Frame
 
 TIMEOUT = 10.0

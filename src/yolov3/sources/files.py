@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from yolov3.errors import DataError
-from yolov3.images import (
+from ..errors import DataError
+from ..images import (
     decode_image,
     display_name,
     open_regular,
@@ -19,7 +19,6 @@ from yolov3.images import (
     read_picture_bytes,
     take_picture_bytes,
 )
-
 from .container import container_of
 from .frame import Frame
 from .video import Video
@@ -142,7 +141,7 @@ def open_pattern(pattern: str, every: int) -> Files:
         DataError: it matches none.
     """
     found = glob.glob(pattern, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-    paths = sorted(path for path in found if _has_known_suffix(path) and not Path(path).is_dir())
+    paths = sorted(path for path in found if _has_known_suffix(path) and not os.path.isdir(path))  # noqa: PTH112
     if not paths:
         hint = f"it matches {len(found)} names, but none ends like a picture or video" if found else "no match"
         raise DataError(f"{display_name(pattern)}: {hint}; check the pattern and the current folder")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from yolov3.geometry import UInt8Array
+from ..geometry import UInt8Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)

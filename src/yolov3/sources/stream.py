@@ -9,9 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
-from yolov3.errors import DataError, UsageError
-from yolov3.images import display_name
-
+from ..errors import DataError, UsageError
+from ..images import display_name
 from .camera import Camera
 from .files import Files, StandardInput, open_folder, open_list, open_pattern
 from .frame import Frame, Source

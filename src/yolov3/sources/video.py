@@ -17,9 +17,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from yolov3.errors import DataError
-from yolov3.images import display_name, open_regular
-
+from ..errors import DataError
+from ..images import display_name, open_regular
 from .container import container_of, missing_bytes
 from .frame import Frame
 
