@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +11,9 @@ from numpy.typing import NDArray
 from ..errors import ModelError, UsageError
 from ..spec import Spec, summarise
 from ..spec.primitives import Convolution
+from ..spec.rows import RowError
 from ..spec.shapes import MAX_SIDE
-from .cfg import Section, parse_cfg, read_cfg
+from .cfg import Section, parse_cfg, read_text, shortened
 from .layers import FlatHead, FlatLayer, FlatNetwork, flatten_sections
 from .lift import lift, sorted_heads
 from .weights import Header, Stored, read_weights
@@ -64,7 +64,7 @@ def parse_masks(text: str) -> tuple[tuple[int, ...], ...]:
 
 def load_cfg(path: str | os.PathLike[str], *, masks: str | None = None) -> DarknetNetwork:
     """Read a Darknet cfg file; see `import_cfg`."""
-    return import_cfg(read_cfg(path), str(path), masks=masks)
+    return import_cfg(read_text(path, "a Darknet cfg"), str(path), masks=masks)
 
 
 def import_cfg(text: str, origin: str, *, masks: str | None = None) -> DarknetNetwork:
@@ -85,11 +85,12 @@ def import_cfg(text: str, origin: str, *, masks: str | None = None) -> DarknetNe
     flat = flatten_sections(sections)
     if masks is not None:
         _replace_masks(flat, parse_masks(masks), masks)
-    spec = lift(flat, origin)
+    spec, starts = lift(flat, origin)
     try:
+        _check_sides(net, size_wh, spec.network.max_stride)
         summarise(spec, size_wh)  # every shape is checked before anything is allocated
-    except ModelError as error:
-        raise _at_section(error, spec, flat) from None
+    except RowError as error:
+        raise _at_section(error, starts, flat) from None
     resize = "letterbox" if net.integer("letter_box", 1, 0, 1) else "stretch"
     notes = flat.notes + _resize_notes(sections, resize)
     return DarknetNetwork(spec, size_wh, resize, _weight_order(spec, flat), text, notes)
@@ -102,8 +103,14 @@ def _input_size(net: Section) -> tuple[int, int]:
     return net.integer("width", None, 1, MAX_SIDE), net.integer("height", None, 1, MAX_SIDE)
 
 
+def _check_sides(net: Section, size_wh: tuple[int, int], stride: int) -> None:
+    for key, side in zip(("width", "height"), size_wh, strict=True):
+        if side % stride:
+            raise net.error(f"{key}={side}, expected a multiple of {stride}, the network's largest stride", key)
+
+
 def _replace_masks(flat: FlatNetwork, masks: tuple[tuple[int, ...], ...], text: str) -> None:
-    heads = flat.heads if len(masks) > 1 else flat.heads[-1:]
+    heads = flat.heads if len(masks) > 1 else sorted_heads(flat)[:1]
     if len(masks) != len(heads):
         raise UsageError(f"--masks {text}: {len(masks)} masks, expected one or {len(flat.heads)}")
     for head, mask in zip(heads, masks, strict=True):
@@ -126,31 +133,19 @@ def _resize_notes(sections: list[Section], resize: str) -> list[str]:
     ]
 
 
-def _at_section(error: ModelError, spec: Spec, flat: FlatNetwork) -> ModelError:
-    """The same error, naming the cfg's lines of the layer and of those that feed it."""
-    for row in spec.rows[:-1]:
-        if f": row {row.index} ({row.module}): " not in str(error):
-            continue
-        message = str(error).split(f" ({row.module}): ", 1)[1]
-        layer = _flat_of_row(spec, flat, row.index)
-        feeding = [flat.layers[source].section for source in layer.sources if source >= 0]
-        names = " and ".join(f"layer {section.index} [{section.name}]" for section in feeding)
-        return layer.section.error(f"{message} (fed by {names or 'the picture'})")
-    return error
+def _at_section(error: RowError, starts: list[FlatLayer], flat: FlatNetwork) -> ModelError:
+    """The same error, naming the cfg's line of the layer, and the layers that feed it."""
+    if error.row == len(starts):  # Detect
+        yolos = [head.yolo for head in sorted_heads(flat)]
+        return yolos[0].error(f"{error.detail} (heads, small strides first: {_naming(yolos)})")
+    layer = starts[error.row]
+    feeding = [flat.layers[source].section for source in layer.sources if source >= 0]
+    return layer.section.error(f"{error.detail} (fed by {_naming(feeding) or 'the picture'})")
 
 
-def _flat_of_row(spec: Spec, flat: FlatNetwork, row: int) -> FlatLayer:
-    """The flat layer where a row starts, counted without `spec.network`, which may be what failed."""
-    sizes = {"Bottleneck": 3, "SPP": 3}
-    start = 0
-    for earlier in spec.rows[:row]:
-        size = sizes.get(earlier.module, 1)
-        if earlier.module == "SPP":
-            size += len(earlier.args[1])
-        elif earlier.module == "Bottleneck" and False in earlier.args:
-            size = 2
-        start += size * earlier.number
-    return flat.layers[min(start, len(flat.layers) - 1)]
+def _naming(sections: list[Section]) -> str:
+    names = [f"layer {section.index} [{section.name}]" for section in sections]
+    return " and ".join(names[:5]) + (" and more" if len(names) > 5 else "")
 
 
 def _weight_order(spec: Spec, flat: FlatNetwork) -> list[Stored]:
@@ -179,23 +174,19 @@ def read_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """Class names, one a line (Darknet's `.names`); blank lines at the end don't count.
 
     Raises:
-        ModelError: it can't be read, isn't text, is empty, or has a blank line or a name twice.
+        ModelError: it can't be read, isn't text, is empty, or has a blank line, control characters or a name twice.
     """
-    try:
-        lines = Path(path).read_bytes()[: 1 << 20].decode("utf-8-sig").splitlines()
-    except OSError as error:
-        raise ModelError(f"{path}: can't be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise ModelError(f"{path}: not a text file, expected one class name a line") from None
-    names = [line.strip() for line in lines]
+    names = [line.strip() for line in read_text(path, "one class name a line").split("\n")]
     while names and not names[-1]:
         names.pop()
     if not names:
         raise ModelError(f"{path}: empty, expected one class name a line")
     seen: dict[str, int] = {}
     for number, name in enumerate(names, 1):
+        if not name.isprintable():
+            raise ModelError(f"{path}:{number}: {shortened(name)!r} has control characters, expected a class name")
         if not name or name in seen:
-            what = f"{name!r} again (line {seen[name]})" if name else "a blank line"
+            what = f"{shortened(name)!r} again (line {seen[name]})" if name else "a blank line"
             raise ModelError(f"{path}:{number}: {what}, expected a class name a line, each once")
         seen[name] = number
     return tuple(names)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..spec.modules import ACTIVATIONS
+from ..spec.modules import ACTIVATIONS, MAX_XY_SCALE
 from ..spec.primitives import MAX_CHANNELS, MAX_KERNEL
-from ..spec.reading import MAX_CLASSES
-from .cfg import Section
+from ..spec.reading import MAX_ANCHORS, MAX_CLASSES
+from .cfg import Section, shortened
 
 # Darknet's spelling → ours; the yolov3 and yolov4 families use these.
 _ACTIVATION_NAMES = {
@@ -48,13 +48,13 @@ _HARMLESS = {
     "counters_per_class delta_normalizer show_details yolo_point track_history_size sim_thresh dets_for_track "
     "dets_for_show track_ciou_norm embedding_layer only_objects_when_training_negatives",
 }
-# Keys of the harmless list that are refused unless they have this value: they would change the result.
+# Keys of layers in the harmless list that are refused unless they have this value: they would change the result.
 _ONLY = {
-    "binary": 0, "xnor": 0, "dilation": 1, "antialiasing": 0, "flipped": 0, "share_index": None, "bin_output": 0,
-    "use_bin_output": None, "sway": 0, "rotate": 0, "stretch": 0, "stretch_sway": 0, "deform": 0,
-    "assisted_excitation": 0, "coordconv": 0, "stride_x": "stride", "stride_y": "stride", "maxpool_depth": 0,
-    "out_channels": None, "scale": 1, "weights_type": "none", "weights_normalization": "none", "alpha": 1, "beta": 1,
-    "embedding_layer": None,
+    "dontload": 0, "dontloadscales": 0, "binary": 0, "xnor": 0, "dilation": 1, "antialiasing": 0, "flipped": 0,
+    "share_index": None, "bin_output": 0, "use_bin_output": None, "sway": 0, "rotate": 0, "stretch": 0,
+    "stretch_sway": 0, "deform": 0, "assisted_excitation": 0, "coordconv": 0, "stride_x": "stride",
+    "stride_y": "stride", "maxpool_depth": 0, "out_channels": None, "scale": 1, "weights_type": "none",
+    "weights_normalization": "none", "alpha": 1, "beta": 1, "embedding_layer": None,
 }  # fmt: skip
 
 
@@ -124,8 +124,10 @@ class _Flattener:
     def __init__(self, sections: list[Section]) -> None:
         self.net, self.sections = sections[0], sections[1:]
         self.network = FlatNetwork()
-        # Darknet's layer number → flat layers that make up its output (several for a route); None for a head.
-        self.outputs: list[tuple[int, ...] | None] = []
+        # Darknet's layer number → the flat layer that gives its output; None for a head.
+        self.outputs: list[int | None] = []
+        # Whether every layer so far keeps sides at exactly the picture's by its stride.
+        self.aligned = True
 
     def run(self) -> FlatNetwork:
         self.check_keys(self.net)
@@ -149,11 +151,12 @@ class _Flattener:
         name = "net" if section.index < 0 else section.name
         used, harmless = _USED[name].split(), _HARMLESS[name].split()
         for key, text in section.values.items():
-            if key in _ONLY and key in harmless and not self.has_only(section, text, _ONLY[key]):
-                raise section.error(f"{key}={text} is not supported", key)
+            if name != "net" and key in _ONLY and key in harmless and not self.has_only(section, text, _ONLY[key]):
+                raise section.error(f"{key}={shortened(text)} is not supported", key)
             if key not in used and key not in harmless:
                 place = f"{section.origin}:{section.lines[key]}"
-                self.network.notes.append(f"{place}: [{section.name}] {key}={text} is not known: kept, not used")
+                setting = f"{shortened(key)}={shortened(text)}"
+                self.network.notes.append(f"{place}: [{section.name}] {setting} is not known: kept, not used")
 
     @staticmethod
     def has_only(section: Section, text: str, allowed: object) -> bool:
@@ -165,21 +168,15 @@ class _Flattener:
             return text == allowed
 
     def source(self, section: Section, index: int, key: str) -> int:
-        """One flat layer that gives the output of Darknet's layer `index` (absolute)."""
-        sources = self.sources(section, index, key)
-        if len(sources) > 1:
-            return self.join(section, sources)
-        return sources[0]
-
-    def sources(self, section: Section, index: int, key: str) -> tuple[int, ...]:
-        if not 0 <= index < section.index:
-            raise section.error(f"{key} points at layer {index}, expected 0 to {section.index - 1}", key)
-        found = self.outputs[index]
+        """The flat layer that gives the output of Darknet's layer `index` (negative: counted back from `section`)."""
+        absolute = section.index + index if index < 0 else index
+        if not 0 <= absolute < section.index:
+            raise section.error(f"{key} points at layer {absolute}, expected 0 to {section.index - 1}", key)
+        found = self.outputs[absolute]
         if found is None:
-            name = self.sections[index].name
-            raise section.error(
-                f"{key} points at layer {index} [{name}], a detection head, which can't feed a layer", key
-            )
+            name = self.sections[absolute].name
+            message = f"{key} points at layer {absolute} [{name}], a detection head, which can't feed a layer"
+            raise section.error(message, key)
         return found
 
     def previous(self, section: Section) -> int:
@@ -187,27 +184,17 @@ class _Flattener:
             return -1
         if self.outputs[section.index - 1] is None:
             raise section.error("follows a detection head, expected a [route] first")
-        return self.source(section, section.index - 1, "input")
+        return self.source(section, -1, "input")
 
     def append(self, layer: FlatLayer) -> int:
         self.network.layers.append(layer)
         return len(self.network.layers) - 1
 
-    def join(self, section: Section, sources: tuple[int, ...]) -> int:
-        """The Concat of these sources, made once where the route stands."""
-        for index, layer in enumerate(self.network.layers):
-            if layer.module == "Concat" and layer.sources == sources:
-                return index
-        return self.append(FlatLayer("Concat", sources, section, [1]))
-
-    def relative(self, section: Section, index: int) -> int:
-        return section.index + index if index < 0 else index
-
     def activation(self, section: Section, default: str) -> str:
         text = section.values.get("activation", default)
         if text not in _ACTIVATION_NAMES:
             known = ", ".join(_ACTIVATION_NAMES)
-            raise section.error(f"activation={text} is not supported, expected one of {known}", "activation")
+            raise section.error(f"activation={shortened(text)} is not supported, expected one of {known}", "activation")
         return _ACTIVATION_NAMES[text]
 
     def convolution_arguments(self, section: Section) -> tuple[int, int, int, int]:
@@ -219,7 +206,7 @@ class _Flattener:
         filters = section.integer("filters", 1, 1, MAX_CHANNELS)
         return filters, size, section.integer("stride", 1, 1, MAX_KERNEL), padding
 
-    def _convolutional(self, section: Section) -> tuple[int, ...]:
+    def _convolutional(self, section: Section) -> int:
         filters, size, stride, padding = self.convolution_arguments(section)
         options: dict[str, object] = {"activation": self.activation(section, "logistic")}
         groups = section.integer("groups", 1, 1, MAX_CHANNELS)
@@ -229,57 +216,64 @@ class _Flattener:
             options["bn"] = False
         if padding != size // 2:
             options["padding"] = padding
+        self.note_window(size, stride, 2 * padding)
         layer = FlatLayer("Conv", (self.previous(section),), section, [filters, size, stride], options)
         self.network.weight_order.append(layer)
-        return (self.append(layer),)
+        return self.append(layer)
 
-    def _maxpool(self, section: Section) -> tuple[int, ...]:
+    def note_window(self, size: int, stride: int, padding: int) -> None:
+        """Sides that are multiples of the stride shrink by just the stride when this holds."""
+        self.aligned &= size - stride <= padding < size
+
+    def _maxpool(self, section: Section) -> int:
         """Darknet pads `size - 1` in all, half of it (rounded down) before, by −∞ (`maxpool_layer.c`)."""
         source = self.previous(section)
         stride = section.integer("stride", 1, 1, MAX_KERNEL)
         size = section.integer("size", stride, 1, MAX_KERNEL)
-        padding = section.integer("padding", size - 1, 0, 2 * MAX_KERNEL)
+        padding = section.integer("padding", size - 1, 0, 2 * (size - 1))  # more: windows with nothing in them
         before = padding // 2
         after = padding - before
-        if size == stride == 2 and padding == 1:
+        if size == stride == 2 and padding == 1 and self.aligned:
             before = after = 0  # the input's sides are even: the padded column is never reached
+        self.note_window(size, stride, padding)
         if before == after <= size // 2:
-            return (self.append(FlatLayer("nn.MaxPool2d", (source,), section, [size, stride, before])),)
+            return self.append(FlatLayer("nn.MaxPool2d", (source,), section, [size, stride, before]))
         pad = [[before, after, before, after], float("-inf")]
         source = self.append(FlatLayer("nn.ConstantPad2d", (source,), section, pad))
-        return (self.append(FlatLayer("nn.MaxPool2d", (source,), section, [size, stride, 0])),)
+        return self.append(FlatLayer("nn.MaxPool2d", (source,), section, [size, stride, 0]))
 
-    def _upsample(self, section: Section) -> tuple[int, ...]:
+    def _upsample(self, section: Section) -> int:
         stride = section.integer("stride", 2, 1, MAX_KERNEL)
         layer = FlatLayer("nn.Upsample", (self.previous(section),), section, [None, stride, "nearest"])
-        return (self.append(layer),)
+        return self.append(layer)
 
-    def _route(self, section: Section) -> tuple[int, ...]:
+    def _route(self, section: Section) -> int:
         layers = section.integers("layers")
         if not layers:
             raise section.error("layers is missing, expected layer numbers", "layers")
-        chosen = [self.sources(section, self.relative(section, layer), "layers") for layer in layers]
+        sources = tuple(self.source(section, layer, "layers") for layer in layers)
         groups = section.integer("groups", 1, 1, MAX_CHANNELS)
         group = section.integer("group_id", 0, 0, groups - 1)
-        if groups == 1:
-            return tuple(source for sources in chosen for source in sources)
-        whole = [sources[0] if len(sources) == 1 else self.join(section, sources) for sources in chosen]
-        return tuple(self.append(FlatLayer("Slice", (source,), section, [groups, group])) for source in whole)
+        if groups > 1:  # of each input the same part
+            parts = [FlatLayer("Slice", (source,), section, [groups, group]) for source in sources]
+            sources = tuple(self.append(part) for part in parts)
+        return sources[0] if len(sources) == 1 else self.append(FlatLayer("Concat", sources, section, [1]))
 
-    def _shortcut(self, section: Section) -> tuple[int, ...]:
+    def _shortcut(self, section: Section) -> int:
         others = section.integers("from")
         if not others:
             raise section.error("from is missing, expected a layer number", "from")
-        first = self.previous(section)
-        found = [self.source(section, self.relative(section, other), "from") for other in others]
-        layer = FlatLayer("Add", (*found, first), section)
+        sources = (*(self.source(section, other, "from") for other in others), self.previous(section))
+        layer = FlatLayer("Add", sources, section)
         activation = self.activation(section, "linear")
         if activation != "linear":
             layer.options["activation"] = activation
-        return (self.append(layer),)
+        return self.append(layer)
 
-    def _dropout(self, section: Section) -> tuple[int, ...]:
-        return (self.previous(section),)
+    def _dropout(self, section: Section) -> int:
+        if section.index == 0:
+            raise section.error("drops out the picture, expected a layer before it")
+        return self.previous(section)
 
     def head(self, yolo: Section, place: int) -> None:
         convolution = self.sections[place - 1] if place else None
@@ -289,16 +283,21 @@ class _Flattener:
         anchors = self.anchors(yolo)
         mask = yolo.integers("mask") or list(range(len(anchors)))
         if not all(0 <= index < len(anchors) for index in mask):
-            raise yolo.error(f"mask={yolo.values['mask']}, expected indices from 0 to {len(anchors) - 1}", "mask")
-        filters, size, stride, _ = self.convolution_arguments(convolution)
+            given = shortened(yolo.values["mask"])
+            raise yolo.error(f"mask={given}, expected indices from 0 to {len(anchors) - 1}", "mask")
+        filters, size, stride, padding = self.convolution_arguments(convolution)
         if filters != len(mask) * (5 + classes):
             raise convolution.error(
                 f"filters={filters}, but the [yolo] behind it with {len(mask)} anchors and {classes} classes "
                 f"needs filters={len(mask) * (5 + classes)}",
                 "filters",
             )
-        if size != 1 or stride != 1 or convolution.integer("batch_normalize", 0, 0, 2):
-            raise convolution.error("before [yolo], expected size=1, stride=1 and no batch_normalize")
+        plain = size == stride == convolution.integer("groups", 1, 1, MAX_CHANNELS) == 1 and padding == 0
+        if not plain or convolution.integer("batch_normalize", 0, 0, 2):
+            raise convolution.error("before [yolo], expected size=1, stride=1, no groups, padding or batch_normalize")
+        xy_scale = yolo.number("scale_x_y", 1.0)
+        if not 1 <= xy_scale <= MAX_XY_SCALE:
+            raise yolo.error(f"scale_x_y={xy_scale:g}, must be in 1..{MAX_XY_SCALE}", "scale_x_y")
         wh = self.decoding(convolution, yolo)
         self.network.heads.append(
             FlatHead(
@@ -308,7 +307,7 @@ class _Flattener:
                 mask=tuple(mask),
                 anchors=anchors,
                 classes=classes,
-                xy_scale=yolo.number("scale_x_y", 1.0),
+                xy_scale=xy_scale,
                 wh=wh,
             )
         )
@@ -318,6 +317,8 @@ class _Flattener:
         values = yolo.numbers("anchors")
         if not values or len(values) % 2 or min(values) <= 0:
             raise yolo.error(f"anchors has {len(values)} numbers, expected pairs w,h of positive numbers", "anchors")
+        if len(values) > 2 * MAX_ANCHORS:
+            raise yolo.error(f"anchors has {len(values) // 2:,} pairs, expected at most {MAX_ANCHORS:,}", "anchors")
         count = yolo.integer("num", len(values) // 2, 1, MAX_CHANNELS)
         if count != len(values) // 2:
             raise yolo.error(f"num={count}, but anchors has {len(values) // 2} pairs; expected the same", "num")

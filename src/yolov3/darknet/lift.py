@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ..spec.primitives import Add, Concat, Convolution, MaxPool, Network, Operation, Pad, Upsample
-from ..spec.reading import FAMILY, load_spec
+from ..spec.reading import FAMILY, MAX_ANCHORS, MAX_NUMBER, load_spec
 from ..spec.rows import Anchors, Row, Spec
 from .layers import FlatHead, FlatLayer, FlatNetwork
 
@@ -28,10 +28,13 @@ class _Group:
     options: dict[str, object] = field(default_factory=dict)
 
 
-def lift(flat: FlatNetwork, origin: str) -> Spec:
+def lift(flat: FlatNetwork, origin: str) -> tuple[Spec, list[FlatLayer]]:
     """Write a flat network as a Spec. Detect's inputs are sorted small objects (small strides) first.
 
     Reorders pools and the Concat of an SPP in `flat`, noting the permutation on the convolution behind it.
+
+    Returns:
+        The Spec, and for each row but Detect the flat layer where it starts.
     """
     _order_pyramids(flat)
     activation = _common_activation(flat)
@@ -44,8 +47,8 @@ def lift(flat: FlatNetwork, origin: str) -> Spec:
         groups = _merge_equal(list(_generic_groups(flat)), flat)
         rows = _generic_rows(flat, groups, activation)
         backbone = _backbone_length(groups, flat)
-    heads = sorted_heads(flat)
-    return _with_detect(flat, heads, groups, rows, backbone, activation, origin)
+    spec = _with_detect(sorted_heads(flat), groups, rows, backbone, activation, origin)
+    return spec, [flat.layers[group.members[0]] for group in groups]
 
 
 def _common_activation(flat: FlatNetwork) -> str:
@@ -82,7 +85,7 @@ def _order_pyramids(flat: FlatNetwork) -> None:
         base = min(layer.sources)
         pools = [source for source in layer.sources if source != base]
         run = list(range(index - len(pools), index))
-        if layer.module != "Concat" or len(pools) < 2 or sorted(pools) != run or len(set(layer.sources)) <= len(pools):
+        if layer.module != "Concat" or len(pools) < 2 or sorted(pools) != run or len(layer.sources) != len(pools) + 1:
             continue
         if base != run[0] - 1 or not all(_is_pyramid_pool(flat.layers[pool], base) for pool in pools):
             continue
@@ -142,7 +145,7 @@ def _matches(flat: FlatNetwork, network: Network, activation: str) -> bool:
     if feeders != {head.source for head in flat.heads}:
         return False
     same = all(_equal(layer, operation, activation) for layer, operation in zip(flat.layers, trunk, strict=True))
-    return same and _halves_fit(flat, network)
+    return same and _channels_fit(flat, network)
 
 
 def _equal(layer: FlatLayer, operation: Operation, activation: str) -> bool:
@@ -165,10 +168,12 @@ def _equal(layer: FlatLayer, operation: Operation, activation: str) -> bool:
     return layer.module == expected and not layer.options
 
 
-def _halves_fit(flat: FlatNetwork, network: Network) -> bool:
-    """Whether the first convolution of each Bottleneck has half its channels, and that of an SPP half its input's."""
+def _channels_fit(flat: FlatNetwork, network: Network) -> bool:
+    """Whether each Bottleneck's first convolution has half its channels, an SPP's half its input's, and sums match."""
     channels = _channels(flat)
     for index, operation in enumerate(network.operations[: len(flat.layers)]):
+        if isinstance(operation, Add) and len({channels[source] for source in operation.inputs}) > 1:
+            return False
         if not isinstance(operation, Convolution) or not operation.name.endswith(".cv1"):
             continue
         in_spp = isinstance(network.operations[index + 1], MaxPool)
@@ -209,7 +214,7 @@ def _generic_groups(flat: FlatNetwork) -> Iterator[_Group]:
     channels = _channels(flat)
     index = 0
     while index < len(flat.layers):
-        group = _residual(flat, users, index) or _pyramid(flat, users, channels, index)
+        group = _residual(flat, users, channels, index) or _pyramid(flat, users, channels, index)
         if group is None:
             layer = flat.layers[index]
             group = _Group(layer.module, [index], list(layer.args), options=dict(layer.options))
@@ -222,7 +227,7 @@ def _plain(layer: FlatLayer, kernel: int) -> bool:
     return layer.module == "Conv" and only_activation and layer.args[1:] == [kernel, 1]
 
 
-def _residual(flat: FlatNetwork, users: dict[int, list[int]], index: int) -> _Group | None:
+def _residual(flat: FlatNetwork, users: dict[int, list[int]], channels: list[int], index: int) -> _Group | None:
     """Conv c/2 1×1, Conv c 3×3, added to the input, with nothing else reading what is inside."""
     run = flat.layers[index : index + 3]
     if len(run) < 3 or not _plain(run[0], 1) or not _plain(run[1], 3) or run[2].module != "Add" or run[2].options:
@@ -232,6 +237,8 @@ def _residual(flat: FlatNetwork, users: dict[int, list[int]], index: int) -> _Gr
     if run[1].sources != (index,) or run[2].sources != (source, index + 1) or half * 2 != whole:  # type: ignore[operator]
         return None
     if users[index] != [index + 1] or users[index + 1] != [index + 2] or run[0].options != run[1].options:
+        return None
+    if source < 0 or channels[source] != whole:
         return None
     return _Group("Bottleneck", [index, index + 1, index + 2], [whole], options=dict(run[0].options))
 
@@ -265,6 +272,7 @@ def _merge_equal(groups: list[_Group], flat: FlatNetwork) -> list[_Group]:
         chained = (
             before is not None
             and group.module == before.module == "Bottleneck"
+            and before.number < MAX_NUMBER
             and (group.args, group.options) == (before.args, before.options)
             and flat.layers[group.members[0]].sources == (before.members[-1],)
             and set(users[before.members[-1]]) == {group.members[0], group.members[-1]}
@@ -339,11 +347,12 @@ def _anchors(heads: list[FlatHead]) -> Anchors:
         in_order = all(max(first) < min(second) for first, second in pairwise(anchors.masks))
         return per_head if disjoint and in_order else anchors
     pool = tuple(dict.fromkeys(shape for head in heads for shape in head.anchors))
+    if len(pool) > MAX_ANCHORS:
+        raise heads[-1].yolo.error(f"the heads have {len(pool):,} anchors, expected at most {MAX_ANCHORS:,}", "anchors")
     return Anchors(pool, tuple(tuple(pool.index(head.anchors[index]) for index in head.mask) for head in heads))
 
 
 def _with_detect(
-    flat: FlatNetwork,
     heads: list[FlatHead],
     groups: list[_Group],
     rows: list[Row],

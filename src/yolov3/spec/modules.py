@@ -31,6 +31,8 @@ ACTIVATIONS = {
     "tanh": "tanh",
 }
 
+MAX_XY_SCALE = 4
+
 
 def activation_name(text: object) -> str | None:
     """Our name of an activation (`leaky, linear, relu, relu6, silu, mish, sigmoid, tanh`), or None."""
@@ -332,8 +334,8 @@ def _detect_options(args: Arguments, count: int) -> _DetectOptions:
         return values
 
     scales = per_head("xy_scale", 1.0)
-    if not all(isinstance(s, (int, float)) and not isinstance(s, bool) and 1 <= s <= 4 for s in scales):
-        raise args.fail("option xy_scale", args.options.get("xy_scale"), "numbers from 1 to 4")
+    if not all(isinstance(s, (int, float)) and not isinstance(s, bool) and 1 <= s <= MAX_XY_SCALE for s in scales):
+        raise args.fail("option xy_scale", args.options.get("xy_scale"), f"numbers from 1 to {MAX_XY_SCALE}")
     sizes = per_head("wh", "exp")
     if not all(size in ("exp", "square") for size in sizes):
         raise args.fail("option wh", args.options.get("wh"), "exp or square")

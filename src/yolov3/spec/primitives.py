@@ -5,6 +5,7 @@ Every consumer of a Spec (shapes, graph compiler, Darknet reader and writer, tra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -15,6 +16,7 @@ MAX_CHANNELS = 65_536
 MAX_KERNEL = 64
 MAX_PARAMETERS = 1_000_000_000
 MAX_OPERATIONS = 10_000
+MAX_STRIDE = 16_384
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,9 +162,8 @@ class Network:
 
     @property
     def max_stride(self) -> int:
-        """The largest reduction in the network: input sides must be multiples of it."""
-        largest = max(operation.reduction for operation in self.operations)
-        return int(largest)
+        """What input sides must be multiples of: every reduction, so the largest where all are powers of two."""
+        return math.lcm(*(operation.reduction.numerator for operation in self.operations))
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """Every tensor of the model file: name → shape, in the order of the operations."""
@@ -225,6 +226,8 @@ class Builder:
         if operation.channels > MAX_CHANNELS:
             message = f"{operation.channels:,} output channels, expected 1 to {MAX_CHANNELS:,}"
             raise self.spec.error(row, message)
+        if max(operation.reduction.as_integer_ratio()) > MAX_STRIDE:
+            raise self.spec.error(row, f"its stride passes {MAX_STRIDE:,} here, more than is supported")
         if isinstance(operation, Convolution):
             self.parameters += operation.parameters
             if self.parameters > MAX_PARAMETERS:
@@ -329,7 +332,7 @@ class Builder:
 
 
 def _listing(values: list[int] | list[Fraction]) -> str:
-    return " and ".join(str(value) for value in values)
+    return " and ".join(str(value) for value in values[:5]) + (" and more" if len(values) > 5 else "")
 
 
 def expand(spec: Spec) -> Network:

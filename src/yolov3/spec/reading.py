@@ -16,6 +16,8 @@ from .rows import Anchors, Row, Spec, WidthHeight
 
 FAMILY = ("yolov3", "yolov3-spp", "yolov3-tiny")
 MAX_CLASSES = 65_536
+MAX_ANCHORS = 1_000
+MAX_NUMBER = 1_000
 MAX_BYTES = 1 << 20
 _KEYS = ("nc", "activation", "depth_multiple", "width_multiple", "anchors", "backbone", "head")
 # Words that stand for values in a row's args.
@@ -119,8 +121,8 @@ class _Reader:
         sources = from_ if isinstance(from_, list) else [from_]
         if not sources or not all(isinstance(source, int) and not isinstance(source, bool) for source in sources):
             raise fail(f"from is {from_!r}, expected a row number or a list of them")
-        if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= 1000:
-            raise fail(f"number is {number!r}, expected 1 to 1000")
+        if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MAX_NUMBER:
+            raise fail(f"number is {number!r}, expected 1 to {MAX_NUMBER:,}")
         if not isinstance(module, str):
             raise fail(f"module is {module!r}, expected a name such as Conv")
         if not isinstance(args, list):
@@ -159,8 +161,9 @@ class _Reader:
         numbers = isinstance(value, list) and all(
             isinstance(side, (int, float)) and not isinstance(side, bool) and 0 < side < math.inf for side in value
         )
-        if not value or not numbers or len(value) % 2 or len(value) > 200:
-            raise self.error(f"anchors {value!r}, expected pairs w,h of positive numbers", *path)
+        if not value or not numbers or len(value) % 2 or len(value) > 2 * MAX_ANCHORS:
+            found = str(value)[:60]
+            raise self.error(f"anchors {found}, expected up to {MAX_ANCHORS:,} pairs w,h of positive numbers", *path)
         return tuple(zip(value[::2], value[1::2], strict=True))
 
 
@@ -206,7 +209,8 @@ def _value(value: Any) -> str:
     if isinstance(value, float):
         if math.isinf(value):
             return "-.inf" if value < 0 else ".inf"
-        return str(int(value)) if value.is_integer() else repr(value)
+        text = str(int(value)) if value.is_integer() else repr(value)
+        return text if "." in text else text.replace("e", ".0e")  # YAML 1.1 takes 1e-05 for a word
     if isinstance(value, str) and value not in ("nc", "anchors"):
         return value if value.isidentifier() and value not in _WORDS and value != "nearest" else f"'{value}'"
     return str(value)

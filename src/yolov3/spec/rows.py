@@ -14,6 +14,20 @@ if TYPE_CHECKING:
 WidthHeight = tuple[float, float]
 
 
+class RowError(ModelError):
+    """What is wrong with one row.
+
+    Attributes:
+        row: its index.
+        detail: the message without the place.
+    """
+
+    def __init__(self, place: str, row: Row, detail: str) -> None:
+        super().__init__(f"{place}: row {row.index} ({row.module}): {detail}")
+        self.row = row.index
+        self.detail = detail
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One row of the document's tables.
@@ -136,8 +150,8 @@ class Spec:
         return expand(self)
 
     def error(self, row: Row | None, message: str) -> ModelError:
-        """A one-line error that names the file and the row."""
+        """A one-line error that names the file and the row; a `RowError` where there is one."""
         if row is None:
             return ModelError(f"{self.origin}: {message}")
         place = self.origin if row.line is None else f"{self.origin}:{row.line}"
-        return ModelError(f"{place}: row {row.index} ({row.module}): {message}")
+        return RowError(place, row, message)

@@ -67,6 +67,8 @@ def check_size(spec: Spec, size_wh: tuple[int, int]) -> None:
         ModelError: a side isn't a multiple of the network's largest stride, or is too large.
     """
     stride = spec.network.max_stride
+    if stride > MAX_SIDE:
+        raise spec.error(None, f"its strides need input sides that are multiples of {stride:,}, more than {MAX_SIDE:,}")
     for side in size_wh:
         if not 0 < side <= MAX_SIDE or side % stride:
             near = min(max(round(side / stride), 1) * stride, MAX_SIDE // stride * stride)
@@ -95,6 +97,7 @@ def summarise(spec: Spec, size_wh: tuple[int, int]) -> Summary:
     network = spec.network
     sizes = operation_sizes(network, size_wh)
     _check_joins(spec, network, sizes)
+    _check_heads(spec, network, sizes, size_wh)
 
     def shape(index: int) -> Shape:
         if index < 0:
@@ -127,9 +130,24 @@ def _check_joins(spec: Spec, network: Network, sizes: list[tuple[int, int]]) -> 
     for operation, (height, width) in zip(network.operations, sizes, strict=True):
         row = spec.rows[operation.row]
         total += operation.channels * height * width
-        if height < 1 or width < 1 or total > MAX_ACTIVATIONS:
+        if height < 1 or width < 1:
             raise spec.error(row, f"gives {width}×{height} cells here; the input size doesn't suit this network")
+        if total > MAX_ACTIVATIONS:
+            raise spec.error(row, f"the network's values pass {MAX_ACTIVATIONS:,} here, more than is supported")
         given = [sizes[source] for source in operation.inputs if source >= 0]
         if len(set(given)) > 1:
-            listing = " and ".join(f"{other_w}×{other_h}" for other_h, other_w in given)
+            listing = " and ".join(f"{other_w}×{other_h}" for other_h, other_w in list(dict.fromkeys(given))[:5])
             raise spec.error(row, f"its inputs have {listing} cells, expected the same size")
+
+
+def _check_heads(spec: Spec, network: Network, sizes: list[tuple[int, int]], size_wh: tuple[int, int]) -> None:
+    """Decoding places a cell at its number times the stride, so the cells must cover the picture."""
+    for place, (head, index) in enumerate(zip(network.heads, network.head_operations, strict=True)):
+        height, width = sizes[index]
+        expected_wh = size_wh[0] // head.stride, size_wh[1] // head.stride
+        if (width, height) != expected_wh:
+            raise spec.error(
+                spec.rows[-1],
+                f"input {place} has {width}×{height} cells, expected {expected_wh[0]}×{expected_wh[1]} (stride "
+                f"{head.stride}); a layer before it isn't padded so that only strides shrink the picture",
+            )
