@@ -173,13 +173,11 @@ def test_show_a_model_file(cli: Cli) -> None:
 
 
 def test_help_has_an_example_for_every_command(cli: Cli) -> None:
-    from yolov3.cli import app
+    from yolov3.cli import COMMANDS
 
-    for command in app.registered_commands:
-        assert command.callback is not None
-        name = command.name or command.callback.__name__
-        assert f"Example: yolov3 {name}" in (command.callback.__doc__ or "")
-        assert f"yolov3 {name}" in cli(name, "--help").out
+    for name in COMMANDS:
+        assert f"Example: yolov3 {name} " in cli(name, "--help").out
+        assert name in cli("--help").out
     assert cli("--version").out.strip() == f"yolov3 {yolov3.__version__}"
 
 

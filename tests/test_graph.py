@@ -64,7 +64,7 @@ def test_every_activation(activation: str, images: np.ndarray) -> None:
         ("[-1, 1, Conv, [8, 3, 2]]", "[-1, 1, Conv, [8, 3, 1, {groups: 8}]]"),
         ("[-1, 1, Conv, [8, 3, 2, {bn: false}]]", "[-1, 3, Conv, [8, 3]]"),
         ("[-1, 1, Conv, [8, 5, 2, {padding: 2}]]", "[-1, 2, nn.MaxPool2d, [3, 1, 1]]"),
-        ("[-1, 1, Conv, [8, 3, 2]]", "[-1, 1, nn.ConstantPad2d, [[0, 1, 0, 1], -.inf]]", "[-1, 1, nn.MaxPool2d, [2, 1]]"),
+        ("[-1, 1, Conv, [8, 3, 2]]", "[-1, 1, nn.ConstantPad2d, [[0, 1, 0, 1], -.inf]]", "[-1, 1, nn.MaxPool2d, [2]]"),
         ("[-1, 1, Conv, [8, 3, 2]]", "[-1, 1, nn.ConstantPad2d, [[1, 1, 1, 1], 0.5]]", "[-1, 1, nn.MaxPool2d, [3, 1]]"),
         ("[-1, 1, Conv, [8, 3, 2]]", "[-1, 1, Conv, [8, 3, 2]]", "[-1, 1, nn.Upsample, [None, 2, 'nearest']]"),
         ("[-1, 1, Conv, [8, 3, 2]]", "[-1, 1, Conv, [8, 1]]", "[[0, 1, 0], 1, Add, []]"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         Yolov3Error: the folder is missing or can't be written, or the disk is full.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp{target.suffix}")
+    temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp{target.suffix}")
     try:
         temporary.touch(exist_ok=False)
         permissions = temporary.stat().st_mode

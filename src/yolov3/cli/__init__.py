@@ -5,48 +5,45 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from importlib import import_module
 
-import typer
-from typer.exceptions import TyperException
+import click
 
 from .. import __version__
 from ..errors import Yolov3Error
-from .convert import convert
-from .detect import detect
-from .show import show
 
-app = typer.Typer(
-    name="yolov3",
-    help="YOLOv3 object detection: fast on plain CPUs, no PyTorch needed to detect.",
+# Each command is the click command of that name in the module of that name, imported when it is used.
+COMMANDS = ("detect", "show", "convert")
+
+
+class LazyGroup(click.Group):
+    """Imports only the command that runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f".{cmd_name}", __name__), cmd_name)
+        return command
+
+
+@click.command(
+    cls=LazyGroup,
     no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 ok, 1 failed at run time, 2 usage, 3 data (pictures, labels), 4 model.",
 )
+@click.version_option(__version__, prog_name="yolov3", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="On an error, show where in the code it arose; anywhere in the line.")
+def app(debug: bool) -> None:
+    """YOLOv3 object detection: fast on plain CPUs, no PyTorch needed to detect.
 
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        print(f"yolov3 {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="On an error, show where in the code it arose.")] = False,
-) -> None:
-    """Detect objects, look at networks, convert models.
-
-    Exit codes: 0 ok, 1 failed at run time, 2 usage, 3 data (pictures, labels), 4 model.
+    Example: yolov3 detect street.jpg
     """
-
-
-for _command in (detect, show, convert):
-    app.command()(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -58,12 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: list[str], debug: bool) -> int:
     try:
-        return app(arguments, standalone_mode=False) or 0
+        return app.main(arguments, prog_name="yolov3", standalone_mode=False) or 0
     except Yolov3Error as error:
         return _report(error, str(error), error.exit_code, debug)
-    except TyperException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())
+        return error.exit_code
+    except click.ClickException as error:
         return _report(error, error.format_message(), error.exit_code, debug)
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, click.Abort):
         print("stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
@@ -79,7 +79,5 @@ def _run(arguments: list[str], debug: bool) -> int:
 def _report(error: BaseException, message: str, code: int, debug: bool) -> int:
     if debug:
         raise error
-    line = " ".join(message.split())
-    if line:
-        print(f"yolov3: error: {line}", file=sys.stderr)
+    print(f"yolov3: error: {' '.join(message.split())}", file=sys.stderr)
     return code

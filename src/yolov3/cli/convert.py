@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
-from .options import AllowExtra, Masks, Names, Resize, print_notes
+from . import options
 
 
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=options.FilePath, metavar="IN [WEIGHTS] OUT")
+@click.option("--half", is_flag=True, help="Store convolution weights as float16: half the file.")
+@options.together(options.names, options.masks, options.resize, options.allow_extra)
 def convert(
-    files: Annotated[
-        list[Path], typer.Argument(help="IN [WEIGHTS] OUT: a .cfg and its .weights, or a model file; OUT.safetensors.")
-    ],
-    half: Annotated[bool, typer.Option("--half", help="Store convolution weights as float16: half the file.")] = False,
-    names: Names = None,
-    masks: Masks = None,
-    resize: Resize = None,
-    allow_extra: AllowExtra = False,
+    files: tuple[Path, ...],
+    half: bool,
+    names: Path | None,
+    masks: str | None,
+    resize: str | None,
+    allow_extra: bool,
 ) -> None:
     """Convert a Darknet model to a model file (.safetensors), which holds everything that using it takes.
+
+    IN is a Darknet .cfg, followed by its WEIGHTS, or a model file; OUT ends in .safetensors.
 
     Example: yolov3 convert yolov3-tiny.cfg yolov3-tiny.weights tiny.safetensors --masks 1,2,3 --half
     """
@@ -41,11 +44,9 @@ def convert(
     loaded = load_model(given[0], DarknetOptions(weights, names, masks, allow_extra))
     model = loaded.model
     if resize is not None:
-        if resize not in ("letterbox", "stretch"):
-            raise UsageError(f"--resize {resize}: expected letterbox or stretch")
         model = replace(model, preprocess=replace(model.preprocess, resize=resize))
     (model.half() if half else model).save(output)
-    print_notes(loaded.notes)
+    options.print_notes(loaded.notes)
     print(
         f"{output}: {len(model.spec.rows)} rows, {model.spec.nc} classes, {model.size_wh[0]}×{model.size_wh[1]}, "
         f"{output.stat().st_size / 1e6:.1f} MB"

@@ -5,48 +5,67 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, TextIO
 
-import typer
+import click
 
-from .options import AllowExtra, Masks, Names, Resize, Size, Weights, print_notes
+from . import options
 
 if TYPE_CHECKING:
     from ..runtime.pipeline import Result
     from ..sinks import Sink
 
 
+@click.command()
+@click.argument("sources", nargs=-1)
+@click.option(
+    "--model",
+    default="yolov3-tiny",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="A bundled name, a .safetensors, or a Darknet .cfg.",
+)
+@options.together(options.darknet, options.size, options.resize)
+@click.option("--rect", is_flag=True, help="Pad only to a multiple of the stride: faster.")
+@click.option("--conf", default=0.25, show_default=True, help="Least score, 0 to 1.")
+@click.option("--iou", default=0.45, show_default=True, help="Boxes of a class that overlap a better one more go.")
+@click.option("--max-det", default=300, show_default=True, help="Most boxes a picture.")
+@click.option("--classes", metavar="LIST", help="Keep these only: person,dog (names or indices).")
+@click.option("--engine", default="ncnn", show_default=True, help="ncnn, or onnxruntime (needs yolov3[onnx]).")
+@click.option("--threads", type=int, help="For the engine; default all cores.")
+@click.option("--batch", default=1, show_default=True, help="Pictures that go through the network together.")
+@click.option("--output", type=options.FilePath, help="New folder for annotated pictures; default runs/detect/exp.")
+@click.option("--no-save", is_flag=True, help="Save no annotated pictures.")
+@click.option("--json", metavar="FILE|-", help="Write one JSON object a line to FILE, or - for standard output.")
 def detect(
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(help="Pictures, folders, patterns such as 'photos/*.jpg'. Without any: the sample photos."),
-    ] = None,
-    model: Annotated[
-        str, typer.Option(help="yolov3-tiny (bundled), a .safetensors, or a Darknet .cfg.")
-    ] = "yolov3-tiny",
-    weights: Weights = None,
-    names: Names = None,
-    masks: Masks = None,
-    allow_extra: AllowExtra = False,
-    size: Size = None,
-    resize: Resize = None,
-    rect: Annotated[bool, typer.Option("--rect", help="Pad only to a multiple of the stride: faster.")] = False,
-    conf: Annotated[float, typer.Option(help="Least score, 0 to 1.")] = 0.25,
-    iou: Annotated[float, typer.Option(help="Boxes of a class that overlap a better one more are dropped.")] = 0.45,
-    max_det: Annotated[int, typer.Option(help="Most boxes a picture.")] = 300,
-    classes: Annotated[str | None, typer.Option(help="Keep these only: person,dog (names or indices).")] = None,
-    engine: Annotated[str, typer.Option(help="ncnn or onnxruntime (needs yolov3[onnx]).")] = "ncnn",
-    threads: Annotated[int | None, typer.Option(help="For the engine; by default all cores.")] = None,
-    batch: Annotated[int, typer.Option(help="Pictures that go through the network together.")] = 1,
-    output: Annotated[Path | None, typer.Option(help="Folder for annotated pictures; default runs/detect/exp.")] = None,
-    no_save: Annotated[bool, typer.Option("--no-save", help="Save no annotated pictures.")] = False,
-    json: Annotated[str | None, typer.Option(help="Write one JSON object a line to FILE, or - for stdout.")] = None,
-) -> None:
+    sources: tuple[str, ...],
+    model: str,
+    weights: Path | None,
+    names: Path | None,
+    masks: str | None,
+    allow_extra: bool,
+    size: str | None,
+    resize: str | None,
+    rect: bool,
+    conf: float,
+    iou: float,
+    max_det: int,
+    classes: str | None,
+    engine: str,
+    threads: int | None,
+    batch: int,
+    output: Path | None,
+    no_save: bool,
+    json: str | None,
+) -> int:
     """Detect objects in pictures; print a table and save annotated pictures.
+
+    SOURCES are pictures, folders, or patterns such as 'photos/*.jpg'; without any, the sample photos.
 
     Example: yolov3 detect street.jpg holiday/ --classes person,car --json boxes.jsonl
     """
     from ..errors import UsageError
+    from ..images import quiet_decoders
     from ..runtime.detector import Detector
     from ..runtime.pipeline import detect_frames
     from ..sinks import AnnotatedPictures, JsonLines
@@ -55,7 +74,7 @@ def detect(
 
     if batch < 1:
         raise UsageError(f"--batch {batch}: expected 1 or more")
-    stream = open_sources(sources or [str(path) for path in sample_photos()])
+    stream = open_sources(list(sources) or [str(path) for path in sample_photos()])
     detector = Detector(
         model,
         weights=weights,
@@ -72,9 +91,10 @@ def detect(
         max_det=max_det,
         classes=None if classes is None else [name.strip() for name in classes.split(",")],
     )
-    print_notes(detector.notes)
+    options.print_notes(detector.notes)
     table = Table(sys.stderr if json == "-" else sys.stdout)
     with ExitStack() as stack:
+        stack.enter_context(quiet_decoders())
         stack.enter_context(stream)
         sinks: list[Sink] = []
         if json is not None:
@@ -87,26 +107,25 @@ def detect(
                 sink.write(result)
             table.add(result)
     table.finish(pictures.folder if pictures else None, pictures.count if pictures else 0)
-    if table.errors:
-        raise typer.Exit(3)
+    return 3 if table.errors else 0
 
 
 class Table:
     """The short table: picture, size, objects, milliseconds; errors go to standard error."""
 
-    def __init__(self, file: object) -> None:
+    def __init__(self, file: TextIO) -> None:
         self.file = file
         self.pictures = self.objects = self.errors = 0
         self.milliseconds = 0.0
 
     def row(self, *cells: str) -> None:
         name, size, objects, milliseconds = cells
-        print(f"{name:<32} {size:>11}  {objects:<44} {milliseconds:>7}".rstrip(), file=self.file)  # type: ignore[call-overload]
+        print(f"{name:<32} {size:>11}  {objects:<44} {milliseconds:>7}".rstrip(), file=self.file)
 
     def add(self, result: Result) -> None:
         """One line for a picture, or for what is wrong with it."""
         if result.frame.note:
-            print_notes([f"{result.frame.name}: {result.frame.note}"])
+            options.print_notes([f"{result.frame.name}: {result.frame.note}"])
         if result.detections is None:
             self.errors += 1
             print(f"yolov3: {result.frame.error}; skipped", file=sys.stderr)
@@ -126,6 +145,6 @@ class Table:
         if self.errors:
             read += f" ({self.errors} could not be read)"
         mean = f", {self.milliseconds / self.pictures:.0f} ms each" if self.pictures else ""
-        print(f"{read}: {self.objects} objects{mean}", file=self.file)  # type: ignore[call-overload]
+        print(f"{read}: {self.objects} objects{mean}", file=self.file)
         if saved:
-            print(f"annotated pictures are in {folder}", file=self.file)  # type: ignore[call-overload]
+            print(f"annotated pictures are in {folder}", file=self.file)

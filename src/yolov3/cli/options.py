@@ -1,22 +1,43 @@
-"""Options that several commands share."""
+"""Options that several commands share, and how notes are printed."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import reduce
 from pathlib import Path
-from typing import Annotated
+from typing import Any, TypeVar
 
-import typer
+import click
 
-Weights = Annotated[Path | None, typer.Option(help="Weight file of a Darknet .cfg model.")]
-Names = Annotated[Path | None, typer.Option(help="Class names, one a line (Darknet's .names).")]
-Masks = Annotated[
-    str | None, typer.Option(help="Anchor masks instead of the cfg's: 1,2,3 (smallest stride) or 3,4,5/1,2,3 (all).")
-]
-AllowExtra = Annotated[bool, typer.Option("--allow-extra", help="Accept weights with floats left over.")]
-Size = Annotated[str | None, typer.Option(help="Network input: 416 or 640x384; a multiple of the stride.")]
-Resize = Annotated[str | None, typer.Option(help="letterbox or stretch; by default the model's own.")]
+FilePath = click.Path(path_type=Path)
+Command = TypeVar("Command", bound=Callable[..., Any])
+Option = Callable[[Command], Command]
+
+weights = click.option("--weights", type=FilePath, help="Weight file of a Darknet .cfg model.")
+names = click.option("--names", type=FilePath, help="Class names, one a line (Darknet's .names).")
+masks = click.option(
+    "--masks", metavar="LIST", help="Anchor masks instead of the cfg's: 1,2,3 (smallest stride) or 3,4,5/1,2,3 (all)."
+)
+allow_extra = click.option("--allow-extra", is_flag=True, help="Accept weights with floats left over.")
+size = click.option(
+    "--size", metavar="N|WxH", help="Network input: 416 or 640x384, a multiple of the stride; default the model's own."
+)
+resize = click.option(
+    "--resize", type=click.Choice(["letterbox", "stretch"]), help="How pictures fit the input; default the model's own."
+)
+
+
+def together(*options: Option[Any]) -> Option[Any]:
+    """Several options as one decorator, in their order."""
+
+    def decorate(command: Any) -> Any:
+        return reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+    return decorate
+
+
+darknet = together(weights, names, masks, allow_extra)
 
 
 def print_notes(notes: Iterable[str]) -> None:

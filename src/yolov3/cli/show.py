@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from .options import Size
+from . import options
 
 if TYPE_CHECKING:
     from ..spec import Layer, Spec, Summary
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 DEFAULT_SIZES = {"yolov3": 416, "yolov3-spp": 608, "yolov3-tiny": 416}
 
 
-def show(
-    model: Annotated[
-        str, typer.Argument(help="yolov3, yolov3-spp, yolov3-tiny (the architectures), or a .yaml, .cfg, .safetensors.")
-    ],
-    size: Size = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
-) -> None:
+@click.command()
+@click.argument("model")
+@options.size
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
+def show(model: str, size: str | None, as_json: bool) -> None:
     """Show a network: each row's shapes, parameters and multiply-adds.
+
+    MODEL is yolov3, yolov3-spp or yolov3-tiny (the architectures), or a .yaml, .cfg or .safetensors file.
 
     Example: yolov3 show yolov3-spp --size 608
     """
@@ -76,7 +76,7 @@ def print_table(spec: Spec, summary: Summary, size_wh: tuple[int, int]) -> None:
     )
 
 
-def _cells(layer: Layer) -> tuple[str, ...]:
+def _cells(layer: Layer) -> tuple[str, str, str, str, str, str, str, str, str]:
     from ..spec import row_text
 
     row = layer.row

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..spec.primitives import Add, Concat, Convolution, MaxPool, Operation, Pad, Slice, Upsample
 from .lowering import INPUT, LOWEST, Graph, Node
@@ -26,7 +27,7 @@ _LAYERS = {
 }
 
 
-def emit_ncnn(graph: Graph) -> tuple[str, bytes]:
+def emit_ncnn(graph: Graph) -> tuple[str, bytearray]:
     """The network for `Net.load_param_mem` and `load_model_mem`.
 
     The input blob is "images" (3, H, W) float32, scaled; the outputs are named as the graph's.
@@ -34,14 +35,25 @@ def emit_ncnn(graph: Graph) -> tuple[str, bytes]:
     emitter = _Emitter(graph)
     emitter.run()
     header = f"7767517\n{len(emitter.lines)} {emitter.blobs}\n"
-    return header + "\n".join(emitter.lines) + "\n", b"".join(emitter.weights)
+    return header + "\n".join(emitter.lines) + "\n", _joined(emitter.weights)
+
+
+def _joined(arrays: list[NDArray[np.float32]]) -> bytearray:
+    """The arrays' bytes in one piece, copied once."""
+    data = bytearray(sum(array.nbytes for array in arrays))
+    whole = np.frombuffer(data, np.float32)
+    start = 0
+    for array in arrays:
+        whole[start : start + array.size] = array.reshape(-1)
+        start += array.size
+    return data
 
 
 class _Emitter:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.lines: list[str] = []
-        self.weights: list[bytes] = []
+        self.weights: list[NDArray[np.float32]] = []
         self.blobs = 0
         self.readers = Counter(source for node in graph.nodes for source in node.inputs)
         self.copies: dict[str, int] = {}
@@ -94,7 +106,7 @@ class _Emitter:
 
     def convolution(self, node: Node, operation: Convolution) -> tuple[str, str]:
         weight, bias = node.weights
-        self.weights += [b"\0\0\0\0", weight.tobytes(), bias.tobytes()]  # four zero bytes: float32 follows
+        self.weights += [np.zeros(1, np.float32), weight, bias]  # four zero bytes: float32 follows
         (kernel_h, kernel_w), (pad_h, pad_w) = operation.kernel_hw, operation.padding_hw
         stride = operation.stride
         parameters = (

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..darknet import DarknetNetwork, load_cfg, read_names
 from ..errors import ModelError, UsageError
 from ..modelfile import SUFFIX, BatchNorm, Model, Preprocess
 from ..zoo import BUNDLED, default_names, file_sha256, recognise_weights
+
+if TYPE_CHECKING:
+    from ..darknet import DarknetNetwork
 
 Reference = str | os.PathLike[str]
 
@@ -73,6 +76,8 @@ def _renamed(model: Model, names: Reference | None) -> Model:
 
 
 def _read_names(path: Reference, count: int, origin: str) -> tuple[str, ...]:
+    from ..darknet import read_names
+
     names = read_names(path)
     if len(names) != count:
         raise ModelError(f"{path}: {len(names)} names, expected {count}, the classes of {origin}")
@@ -86,6 +91,8 @@ def load_darknet(cfg: Reference, options: DarknetOptions) -> Loaded:
         ModelError: the files can't be read or don't fit each other.
         UsageError: no weights given.
     """
+    from ..darknet import load_cfg
+
     if options.weights is None:
         raise UsageError(f"{cfg}: a Darknet cfg needs its weights; give --weights FILE")
     network = load_cfg(cfg, masks=options.masks)
