@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ..spec.primitives import Add, Concat, Convolution, MaxPool, Network, Operation, Pad, Upsample
-from ..spec.reading import FAMILY, MAX_ANCHORS, MAX_NUMBER, load_spec
+from ..spec.reading import FAMILY, MAX_ANCHORS, MAX_NUMBER, family_spec
 from ..spec.rows import Anchors, Row, Spec
 from .layers import FlatHead, FlatLayer, FlatNetwork
 
@@ -130,11 +130,8 @@ def _channels(flat: FlatNetwork) -> list[int]:
 
 
 def _matching_template(flat: FlatNetwork, activation: str) -> Spec | None:
-    for name in FAMILY:
-        template = load_spec(name)
-        if _matches(flat, template.network, activation):
-            return template
-    return None
+    templates = map(family_spec, FAMILY)
+    return next((template for template in templates if _matches(flat, template.network, activation)), None)
 
 
 def _matches(flat: FlatNetwork, network: Network, activation: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def load_spec(name: str | os.PathLike[str]) -> Spec:
     """
     bare = str(name).removesuffix(".yaml")
     if bare in FAMILY and not Path(name).is_file():
-        return read_spec(resources.files(__package__).joinpath(f"family/{bare}.yaml").read_text(), f"{bare}.yaml")
+        return family_spec(bare)
     try:
         data = Path(name).read_bytes()
     except OSError as error:
@@ -41,6 +42,12 @@ def load_spec(name: str | os.PathLike[str]) -> Spec:
         return read_spec(data.decode("utf-8-sig"), str(name))
     except UnicodeDecodeError:
         raise ModelError(f"{name}: not a text file, expected a YAML description of a network") from None
+
+
+@cache
+def family_spec(name: str) -> Spec:
+    """One of `FAMILY` as it ships with the package, whatever lies in the working folder."""
+    return read_spec(resources.files(__package__).joinpath(f"family/{name}.yaml").read_text(), f"{name}.yaml")
 
 
 def read_spec(text: str, origin: str) -> Spec:
