@@ -12,7 +12,8 @@ AUDIT = """
 import os, sys, threading
 events = []
 def hook(name, arguments):
-    if name.startswith("socket.") or (name == "open" and arguments[1] and set(str(arguments[1])) & set("wax+")):
+    written = name == "open" and arguments[1] and set(str(arguments[1])) & set("wax+")
+    if name.startswith("socket.") or (written and not isinstance(arguments[0], int)):
         events.append((name, str(arguments[0])))
 sys.addaudithook(hook)
 """
