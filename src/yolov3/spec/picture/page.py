@@ -1,0 +1,160 @@
+"""From the grid to pixels: where columns, lines, lanes and panels lie, and where arrows bend."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+
+from ..rows import Spec
+from ..shapes import Summary
+from .boxes import boxes_of
+from .grid import Line, Node, arrange
+from .heads import WIDTH as PANEL_WIDTH
+from .heads import Panel, panels_of
+from .routes import Route, Routes, Way
+from .svg import text_width
+
+BOX_W, BOX_H, STACK_GAP = 82.0, 58.0, 12.0
+TRACK, FIRST_TRACK, CHANNEL, GUTTER, LABEL_H = 7.0, 10.0, 24.0, 15.0, 16.0
+MARGIN, LANE_LABEL_W, TOP = 18.0, 86.0, 100.0
+PORT = 8.0
+DETAIL_H, SMALLEST_DETAIL = 13.0, 9.0
+Point = tuple[float, float]
+
+
+class Page:
+    """The geometry: x of columns and channels, y of lines, lanes and panels."""
+
+    def __init__(self, spec: Spec, summary: Summary) -> None:
+        self.spec = spec
+        self.boxes = boxes_of(spec, summary)
+        self.panels = panels_of(spec, summary.layers[-1])
+        self.grid = arrange(self.boxes, len(spec.backbone), [Fraction(panel.head.stride) for panel in self.panels])
+        self.details = {box.row: _detail_lines(box.detail) for box in self.boxes}
+        self.box_h = BOX_H + DETAIL_H * (max(len(lines) for lines in self.details.values()) - 1)
+        self.routes = Routes(self.grid, [panel.source for panel in self.panels])
+        self._place_columns()
+        self._place_lines()
+
+    def _place_columns(self) -> None:
+        x = MARGIN + LANE_LABEL_W
+        self.channel_x, self.column_x = [], []
+        for column in range(self.grid.columns + 1):
+            self.channel_x.append(x)
+            tracks = self.routes.channel_tracks[column]
+            x += max(CHANNEL, FIRST_TRACK + TRACK * (tracks - 1) + 13)
+            self.column_x.append(x)
+            x += BOX_W
+        self.panel_x = self.column_x[-1]
+        self.width = self.panel_x + PANEL_WIDTH + MARGIN
+
+    def _place_lines(self) -> None:
+        """Lines of a lane one under the other; a lane is at least as high as its panels."""
+        tops = {min(node.line for node in nodes) for nodes in self.grid.stages.values()}
+        stacks: dict[Line, int] = {}
+        for node in self.grid.nodes:
+            stacks[node.line] = max(stacks.get(node.line, 1), len(node.boxes))
+        self.gutter_y: dict[Line, float] = {}
+        self.line_y: dict[Line, float] = {}
+        self.lane_y: list[tuple[float, float]] = []
+        y = TOP
+        for lane in range(len(self.grid.strides)):
+            lines = [line for line in self.grid.lines if line.lane == lane]
+            gutters = [GUTTER + TRACK * self.routes.gutter_tracks[line] for line in lines]
+            heights = [self._stack_height(stacks.get(line, 1)) for line in lines]
+            labels = [LABEL_H if line in tops else 0 for line in lines]
+            needed = sum(gutters) + sum(heights) + sum(labels) + GUTTER
+            panels = [panel.height for panel in self.panels if self._lane_of(panel) == lane]
+            height = max(needed, sum(panels) + GUTTER * (len(panels) + 1))
+            self.lane_y.append((y, height))
+            inner = y + (height - needed) / 2
+            for line, gutter, label, own in zip(lines, gutters, labels, heights, strict=True):
+                self.gutter_y[line] = inner + GUTTER / 2
+                self.line_y[line] = inner + gutter + label
+                inner += gutter + label + own
+            y += height
+        self.bottom = y
+        self.panel_y = self._place_panels()
+
+    def _stack_height(self, count: int) -> float:
+        return count * self.box_h + (count - 1) * STACK_GAP
+
+    def _lane_of(self, panel: Panel) -> int:
+        return self.grid.strides.index(Fraction(panel.head.stride))
+
+    def _place_panels(self) -> dict[int, float]:
+        """Beside the line that feeds them where there is room, in the order of those lines."""
+        result: dict[int, float] = {}
+        for lane, (top, height) in enumerate(self.lane_y):
+            panels = [panel for panel in self.panels if self._lane_of(panel) == lane]
+            panels.sort(key=lambda panel: self._exit(self.grid.of_row[panel.source])[1])
+            free = height - sum(panel.height for panel in panels) - GUTTER * (len(panels) + 1)
+            y = top + GUTTER
+            for panel in panels:
+                wanted = self._exit(self.grid.of_row[panel.source])[1] - panel.height / 2
+                shift = min(max(wanted - y, 0), free)
+                result[panel.place] = y + shift
+                y, free = y + shift + panel.height + GUTTER, free - shift
+        return result
+
+    def is_empty(self, left: float, top: float, right: float, bottom: float) -> bool:
+        """True when no box, panel or arrow is in this part of the page."""
+        shapes = [
+            (x, y, x + BOX_W, y + self.box_h)
+            for node in self.grid.nodes
+            for x, y in (self.box_at(node, place) for place in range(len(node.boxes)))
+        ]
+        for panel in self.panels:
+            y = self.panel_y[panel.place]
+            shapes.append((self.panel_x, y, self.panel_x + PANEL_WIDTH, y + panel.height))
+        for route in self.routes.all:
+            corners = self.points(route)
+            shapes += [
+                (min(x, other_x), min(y, other_y), max(x, other_x), max(y, other_y))
+                for (x, y), (other_x, other_y) in pairwise(corners)
+            ]
+        return left >= 0 and not any(x < right and left < x2 and y < bottom and top < y2 for x, y, x2, y2 in shapes)
+
+    def box_at(self, node: Node, place: int) -> Point:
+        """The top left corner of a node's box."""
+        return self.column_x[node.column], self.line_y[node.line] + place * (self.box_h + STACK_GAP)
+
+    def _exit(self, node: Node) -> Point:
+        x, y = self.box_at(node, len(node.boxes) - 1)
+        return x + BOX_W, y + self.box_h / 2
+
+    def points(self, route: Route) -> list[Point]:
+        """The corners of an arrow."""
+        if route.way is Way.UPRIGHT and route.target is not None:
+            return self._upright(route.source, route.target)
+        start, end = self._exit(route.source), self._arrival(route)
+        arrive = self.channel_x[self.routes.arrival_column(route)] + FIRST_TRACK + TRACK * route.arrive
+        if route.way is Way.LEVEL:
+            return [start, end] if start[1] == end[1] else [start, (arrive, start[1]), (arrive, end[1]), end]
+        leave = self.channel_x[route.source.column + 1] + FIRST_TRACK + TRACK * route.leave
+        gutter = self.gutter_y[self.routes.gutter_line(route)] + TRACK * route.gutter
+        return [start, (leave, start[1]), (leave, gutter), (arrive, gutter), (arrive, end[1]), end]
+
+    def _upright(self, source: Node, target: Node) -> list[Point]:
+        x = self.column_x[source.column] + BOX_W / 2
+        if target.line < source.line:
+            return [(x, self.line_y[source.line]), (x, self.line_y[target.line] + self.box_h)]
+        return [(x, self.box_at(source, len(source.boxes) - 1)[1] + self.box_h), (x, self.line_y[target.line])]
+
+    def _arrival(self, route: Route) -> Point:
+        if route.target is not None:
+            x, y = self.box_at(route.target, 0)
+            step = min(PORT, (self.box_h / 2 - 4) / max(self.routes.most_ports[id(route.target)], 1))
+            return x, y + self.box_h / 2 + step * route.port
+        assert route.head is not None
+        top, panel = self.panel_y[route.head], self.panels[route.head]
+        return self.panel_x, min(max(self._exit(route.source)[1], top + 12), top + panel.height - 12)
+
+
+def _detail_lines(detail: str) -> list[str]:
+    """A box's small print on one line, or on two when it would get too small to read."""
+    if text_width(detail, SMALLEST_DETAIL) <= BOX_W - 8:
+        return [detail]
+    words = detail.split(" ")
+    halves = [(" ".join(words[:cut]), " ".join(words[cut:])) for cut in range(1, len(words))]
+    return list(min(halves, key=lambda half: max(map(len, half)), default=(detail,)))
