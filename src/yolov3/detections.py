@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import html
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .errors import DataError, Yolov3Error
 
 Index = int | slice | Sequence[int] | NDArray[np.bool_] | NDArray[np.integer]
 
@@ -99,6 +104,85 @@ class Detections:
             for box, score, label in zip(self.boxes, self.scores, self.labels, strict=True)
         ]
 
+    def to_json(self) -> str:
+        """One JSON object with everything, read back by `from_json` without loss."""
+        return json.dumps(
+            {
+                "width": self.image_wh[0],
+                "height": self.image_wh[1],
+                "names": list(self.names),
+                "truncated": self.truncated,
+                "detections": [
+                    found | {"box": box, "score": score}
+                    for found, box, score in zip(
+                        self.to_dicts(), self.boxes.tolist(), self.scores.tolist(), strict=True
+                    )
+                ],
+            },
+            ensure_ascii=False,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Detections:
+        """What `to_json` wrote.
+
+        Raises:
+            DataError: it isn't such an object.
+        """
+        try:
+            values = json.loads(text)
+            found = values["detections"]
+            return cls(
+                np.array([each["box"] for each in found], np.float32).reshape(-1, 4),
+                np.array([each["score"] for each in found], np.float32),
+                np.array([each["class_id"] for each in found], np.int64),
+                tuple(str(name) for name in values["names"]),
+                (int(values["width"]), int(values["height"])),
+                bool(values["truncated"]),
+            )
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            raise DataError(f"not the JSON of Detections ({type(error).__name__}: {error})") from None
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame, a row an object: `x1, y1, x2, y2, score, class_id, label`.
+
+        Raises:
+            Yolov3Error: pandas isn't installed.
+        """
+        pandas = _optional("pandas")
+        frame = pandas.DataFrame(self.boxes, columns=["x1", "y1", "x2", "y2"])
+        frame["score"], frame["class_id"] = self.scores, self.labels
+        frame["label"] = [self.names[label] for label in self.labels]
+        return frame
+
+    def to_supervision(self) -> Any:
+        """The same as supervision's Detections, with the names as `data["class_name"]`.
+
+        Raises:
+            Yolov3Error: supervision isn't installed.
+        """
+        supervision = _optional("supervision")
+        names = np.array([self.names[label] for label in self.labels], dtype=str)
+        return supervision.Detections(
+            xyxy=self.boxes.copy(),
+            confidence=self.scores.copy(),
+            class_id=self.labels.astype(int),
+            data={"class_name": names},
+        )
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        rows = "".join(
+            f"<tr><td>{html.escape(name)}</td><td>{score:.2f}</td>"
+            + "".join(f"<td>{value:.1f}</td>" for value in box)
+            + "</tr>"
+            for box, score, name in self
+        )
+        width, height = self.image_wh
+        caption = html.escape(f"{self.summary()} in {width}×{height}")
+        head = "".join(f"<th>{word}</th>" for word in ("label", "score", "x1", "y1", "x2", "y2"))
+        return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
     def to_coco(self, image_id: int | str, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
         """COCO result objects: `image_id, category_id, bbox [x, y, width, height], score`.
 
@@ -115,3 +199,10 @@ class Detections:
             }
             for box, score, label in zip(self.boxes, self.scores, self.labels, strict=True)
         ]
+
+
+def _optional(package: str) -> Any:
+    try:
+        return import_module(package)
+    except ImportError:
+        raise Yolov3Error(f"{package} is not installed; pip install {package}") from None

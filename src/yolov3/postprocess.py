@@ -162,6 +162,40 @@ def _overlaps(boxes: Float32, areas: NDArray[np.floating], index: int, rest: Int
     return np.asarray(intersection > limit * (areas[index] + areas[rest] - intersection))
 
 
+Candidates = tuple[Float32, Float32, Int64]
+
+
+def candidates(
+    raw_heads: Sequence[Float32], heads: Sequence[Head], nc: int, plan: Letterbox, thresholds: Thresholds
+) -> Candidates:
+    """Boxes, scores and labels of one picture that reach `conf`, not yet suppressed.
+
+    Args:
+        raw_heads: for each head (anchors · (5 + nc), H, W) float32 logits.
+        heads: how each is decoded.
+        nc: number of classes.
+        plan: how the picture was laid into the network's input.
+        thresholds: what is kept.
+
+    Returns:
+        (N, 4) xyxy in pixels of the picture (not clipped), (N,), (N,).
+    """
+    found = [head_candidates(raw, head, nc, thresholds) for raw, head in zip(raw_heads, heads, strict=True)]
+    boxes, scores, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return plan.to_image(boxes).astype(np.float32, copy=False), scores, labels
+
+
+def suppress(
+    found: Candidates, names: tuple[str, ...], image_wh: tuple[int, int], thresholds: Thresholds
+) -> Detections:
+    """Class-wise suppression of candidates in pixels of the picture; boxes are clipped to it afterwards."""
+    boxes, scores, labels = found
+    kept = nms(boxes, scores, labels, thresholds.iou, thresholds.max_det + 1)
+    truncated = len(kept) > thresholds.max_det
+    kept = kept[: thresholds.max_det]
+    return Detections(clip_boxes(boxes[kept], image_wh), scores[kept], labels[kept], names, image_wh, truncated)
+
+
 def detect_objects(
     raw_heads: Sequence[Float32],
     heads: Sequence[Head],
@@ -169,19 +203,6 @@ def detect_objects(
     plan: Letterbox,
     thresholds: Thresholds,
 ) -> Detections:
-    """From one picture's raw heads to objects in its own pixels.
-
-    Args:
-        raw_heads: for each head (anchors · (5 + classes), H, W) float32 logits.
-        heads: how each is decoded.
-        names: class names.
-        plan: how the picture was laid into the network's input.
-        thresholds: what is kept.
-    """
-    found = [head_candidates(raw, head, len(names), thresholds) for raw, head in zip(raw_heads, heads, strict=True)]
-    boxes, scores, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    kept = nms(boxes, scores, labels, thresholds.iou, thresholds.max_det + 1)
-    truncated = len(kept) > thresholds.max_det
-    kept = kept[: thresholds.max_det]
-    final = clip_boxes(plan.to_image(boxes[kept]), plan.image_wh).astype(np.float32, copy=False)
-    return Detections(final, scores[kept], labels[kept], names, plan.image_wh, truncated)
+    """From one picture's raw heads to objects in its own pixels; see `candidates` and `suppress`."""
+    found = candidates(raw_heads, heads, len(names), plan, thresholds)
+    return suppress(found, names, plan.image_wh, thresholds)

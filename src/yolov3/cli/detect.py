@@ -1,19 +1,27 @@
-"""`yolov3 detect`: objects in pictures."""
+"""`yolov3 detect`: objects in pictures and videos."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import options
 
 if TYPE_CHECKING:
-    from ..runtime.pipeline import Result
-    from ..sinks import Sink
+    from ..runtime import Detector
+    from ..sinks import RunFolder, Sink
+    from ..sources import SourceStream
+    from .table import Table
+
+# Options that the Detector takes under their own names.
+DETECTOR_OPTIONS = (
+    *("weights", "names", "masks", "allow_extra", "size", "resize", "rect"),
+    *("engine", "threads", "conf", "iou", "max_det", "tile", "overlap"),
+)
 
 
 @click.command()
@@ -31,120 +39,109 @@ if TYPE_CHECKING:
 @click.option("--iou", default=0.45, show_default=True, help="Boxes of a class that overlap a better one more go.")
 @click.option("--max-det", default=300, show_default=True, help="Most boxes a picture.")
 @click.option("--classes", metavar="LIST", help="Keep these only: person,dog (names or indices).")
+@click.option("--tile", type=int, metavar="PIXELS", help="Also look at large pictures in squares of this side.")
+@click.option("--overlap", default=0.2, show_default=True, help="The share of a tile that the next one repeats.")
 @click.option("--engine", default="ncnn", show_default=True, help="ncnn, or onnxruntime (needs yolov3[onnx]).")
 @click.option("--threads", type=int, help="For the engine; default all cores.")
 @click.option("--batch", default=1, show_default=True, help="Pictures that go through the network together.")
-@click.option("--output", type=options.FilePath, help="New folder for annotated pictures; default runs/detect/exp.")
-@click.option("--no-save", is_flag=True, help="Save no annotated pictures.")
+@click.option("--every", default=1, show_default=True, help="Of videos and cameras, take each so-manieth frame.")
+@click.option("--output", type=options.FilePath, help="New folder for what is saved; default runs/detect/exp.")
+@click.option("--no-save", is_flag=True, help="Save no annotated pictures and videos.")
+@click.option("--txt", is_flag=True, help="Save YOLO labels, labels/NAME.txt.")
+@click.option("--save-conf", is_flag=True, help="With --txt, end each line with the score.")
+@click.option("--crops", is_flag=True, help="Save each object, crops/CLASS/NAME-1.jpg.")
 @click.option("--json", metavar="FILE|-", help="Write one JSON object a line to FILE, or - for standard output.")
-def detect(
-    sources: tuple[str, ...],
-    model: str,
-    weights: Path | None,
-    names: Path | None,
-    masks: str | None,
-    allow_extra: bool,
-    size: str | None,
-    resize: str | None,
-    rect: bool,
-    conf: float,
-    iou: float,
-    max_det: int,
-    classes: str | None,
-    engine: str,
-    threads: int | None,
-    batch: int,
-    output: Path | None,
-    no_save: bool,
-    json: str | None,
-) -> int:
-    """Detect objects in pictures; print a table and save annotated pictures.
+@click.option("--csv", metavar="FILE|-", help="Write one line an object.")
+@click.option("--coco", metavar="FILE|-", help="Write COCO results.")
+@click.option("--show", is_flag=True, help="Show results in a window; q ends.")
+def detect(sources: tuple[str, ...], batch: int, every: int, **given: Any) -> int:
+    """Detect objects in pictures and videos; print a table and save what was found.
 
-    SOURCES are pictures, folders, or patterns such as 'photos/*.jpg'; without any, the sample photos.
+    SOURCES are pictures, videos, folders, patterns such as 'photos/*.jpg', a .txt list of files, - for a picture on
+    standard input, or a camera's number; without any, the sample photos.
 
     Example: yolov3 detect street.jpg holiday/ --classes person,car --json boxes.jsonl
     """
     from ..errors import UsageError
     from ..images import quiet_decoders
-    from ..runtime.detector import Detector
-    from ..runtime.pipeline import detect_frames
-    from ..sinks import AnnotatedPictures, JsonLines
     from ..sources import open_sources
     from ..zoo import sample_photos
+    from .table import Progress, Table
 
     if batch < 1:
         raise UsageError(f"--batch {batch}: expected 1 or more")
-    stream = open_sources(list(sources) or [str(path) for path in sample_photos()])
-    detector = Detector(
-        model,
-        weights=weights,
-        names=names,
-        masks=masks,
-        allow_extra=allow_extra,
-        size=size,
-        resize=resize,
-        rect=rect,
-        engine=engine,
-        threads=threads,
-        conf=conf,
-        iou=iou,
-        max_det=max_det,
-        classes=None if classes is None else [name.strip() for name in classes.split(",")],
-    )
+    check_outputs(given)
+    stream = open_sources(list(sources) or [str(path) for path in sample_photos()], every=every)
+    detector = make_detector(given)
     options.print_notes(detector.notes)
-    table = Table(sys.stderr if json == "-" else sys.stdout)
+    to_stdout = "-" in (given["json"], given["csv"], given["coco"])
     with ExitStack() as stack:
         stack.enter_context(quiet_decoders())
         stack.enter_context(stream)
-        sinks: list[Sink] = []
-        if json is not None:
-            sinks.append(stack.enter_context(JsonLines(json)))
-        pictures = None if no_save else stack.enter_context(AnnotatedPictures(output))
-        if pictures is not None:
-            sinks.append(pictures)
-        for result in detect_frames(detector, stream, batch):
-            for sink in sinks:
-                sink.write(result)
-            table.add(result)
-    table.finish(pictures.folder if pictures else None, pictures.count if pictures else 0)
-    return 3 if table.errors else 0
+        table = Table(sys.stderr if to_stdout else sys.stdout, Progress(stream.total if sys.stderr.isatty() else None))
+        return run(detector, stream, batch, given, table)
 
 
-class Table:
-    """The short table: picture, size, objects, milliseconds; errors go to standard error."""
+def check_outputs(given: dict[str, Any]) -> None:
+    """Refuse options that can't go together, before anything is loaded."""
+    from ..errors import UsageError
 
-    def __init__(self, file: TextIO) -> None:
-        self.file = file
-        self.pictures = self.objects = self.errors = 0
-        self.milliseconds = 0.0
+    if given["save_conf"] and not given["txt"]:
+        raise UsageError("--save-conf goes with --txt")
+    files = [given[kind] for kind in ("json", "csv", "coco") if given[kind] is not None]
+    if len({str(Path(file).absolute()) for file in files}) < len(files):
+        raise UsageError(f"{files[0]}: named for two kinds of results; give each its own file")
 
-    def row(self, *cells: str) -> None:
-        name, size, objects, milliseconds = cells
-        print(f"{name:<32} {size:>11}  {objects:<44} {milliseconds:>7}".rstrip(), file=self.file)
 
-    def add(self, result: Result) -> None:
-        """One line for a picture, or for what is wrong with it."""
-        if result.frame.note:
-            options.print_notes([f"{result.frame.name}: {result.frame.note}"])
-        if result.detections is None:
-            self.errors += 1
-            print(f"yolov3: {result.frame.error}; skipped", file=sys.stderr)
-            return
-        if not self.pictures:
-            self.row("picture", "size", "objects", "ms")
-        self.pictures += 1
-        self.objects += len(result.detections)
-        self.milliseconds += result.milliseconds
-        width, height = result.detections.image_wh
-        name = Path(result.frame.name).name
-        self.row(name, f"{width}×{height}", result.detections.summary(), f"{result.milliseconds:.0f}")
+def make_detector(given: dict[str, Any]) -> Detector:
+    """The detector that the options ask for."""
+    from ..runtime import Detector
 
-    def finish(self, folder: Path | None, saved: int) -> None:
-        """The totals, and where things are."""
-        read = f"{self.pictures} picture{'' if self.pictures == 1 else 's'}"
-        if self.errors:
-            read += f" ({self.errors} could not be read)"
-        mean = f", {self.milliseconds / self.pictures:.0f} ms each" if self.pictures else ""
-        print(f"{read}: {self.objects} objects{mean}", file=self.file)
-        if saved:
-            print(f"annotated pictures are in {folder}", file=self.file)
+    classes = given["classes"]
+    return Detector(
+        given["model"],
+        classes=None if classes is None else [name.strip() for name in classes.split(",")],
+        **{name: given[name] for name in DETECTOR_OPTIONS},
+    )
+
+
+def run(detector: Detector, stream: SourceStream, batch: int, given: dict[str, Any], table: Table) -> int:
+    """Detect in all frames and hand them to the sinks; Ctrl-C ends the run with what is done so far."""
+    from ..runtime.pipeline import detect_frames
+    from ..sinks import RunFolder, WindowClosedError
+
+    folder = RunFolder(given["output"])
+    interrupted = closed = False
+    with ExitStack() as stack:
+        sinks = [stack.enter_context(sink) for sink in make_sinks(given, folder)]
+        try:
+            for result in detect_frames(detector, stream, batch):
+                for sink in sinks:
+                    sink.write(result)
+                table.add(result)
+        except KeyboardInterrupt:
+            interrupted = True
+        except WindowClosedError:
+            closed = True
+    places = [f"results are in {folder.path}"] if folder.path else []
+    table.finish(places, stopped=interrupted or closed)
+    return 130 if interrupted else 3 if table.errors else 0
+
+
+def make_sinks(given: dict[str, Any], folder: RunFolder) -> list[Sink]:
+    """The sinks that the options ask for."""
+    from .. import sinks
+
+    made: list[Sink] = []
+    for kind, sink in (("json", sinks.JsonLines), ("csv", sinks.CsvTable), ("coco", sinks.CocoResults)):
+        if given[kind] is not None:
+            made.append(sink(given[kind]))
+    if not given["no_save"]:
+        made += [sinks.AnnotatedPictures(folder), sinks.AnnotatedVideos(folder)]
+    if given["txt"]:
+        made.append(sinks.YoloLabels(folder, scores=given["save_conf"]))
+    if given["crops"]:
+        made.append(sinks.Crops(folder))
+    if given["show"]:
+        made.append(sinks.Window())
+    return made

@@ -20,19 +20,27 @@ DEFAULT_SIZES = {"yolov3": 416, "yolov3-spp": 608, "yolov3-tiny": 416}
 @click.argument("model")
 @options.size
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
-def show(model: str, size: str | None, as_json: bool) -> None:
+@click.option("--picture", metavar="FILE.svg", help="Draw the network too: rows, scales, anchors.")
+def show(model: str, size: str | None, as_json: bool, picture: str | None) -> None:
     """Show a network: each row's shapes, parameters and multiply-adds.
 
     MODEL is yolov3, yolov3-spp or yolov3-tiny (the architectures), or a .yaml, .cfg or .safetensors file.
 
-    Example: yolov3 show yolov3-spp --size 608
+    Example: yolov3 show yolov3-spp --size 608 --picture yolov3-spp.svg
     """
+    from ..errors import UsageError
+    from ..files import write_atomic
     from ..runtime.detector import parse_size
     from ..spec import summarise
+    from ..spec.picture import draw_network
 
+    if picture is not None and Path(picture).suffix.lower() != ".svg":
+        raise UsageError(f"--picture {picture}: expected a name that ends in .svg")
     spec, own_size = load_any_spec(model)
     size_wh = own_size if size is None else parse_size(size)
     summary = summarise(spec, size_wh)
+    if picture is not None:
+        write_atomic(picture, draw_network(spec, size_wh, Path(model).name))
     if as_json:
         print(json.dumps(summary.to_dict()))
     else:

@@ -15,10 +15,11 @@ from ..geometry import Letterbox, letterbox_image, plan_letterbox
 from ..graph import lower
 from ..images import read_image
 from ..modelfile import Model
-from ..postprocess import Thresholds, detect_objects
+from ..postprocess import Candidates, Thresholds, candidates, suppress
 from ..spec import check_size
 from .engines import DEFAULT_ENGINE, make_engine
 from .loading import DarknetOptions, Reference, load_model
+from .tiling import Tiling
 
 Picture = NDArray[np.uint8] | str | os.PathLike[str]
 
@@ -75,6 +76,8 @@ class Detector:
         max_det: int = 300,
         classes: Sequence[str | int] | None = None,
         multi_label: bool = False,
+        tile: int | None = None,
+        overlap: float = 0.2,
     ) -> None:
         """Load the model and build the engine.
 
@@ -91,6 +94,8 @@ class Detector:
             max_det: most boxes a picture; `Detections.truncated` tells where it cuts.
             classes: names or indices to keep.
             multi_label: let one box count for several classes, as Darknet and scoring do.
+            tile: also look at squares of this many pixels of pictures larger than that, for small objects.
+            overlap: the share of a tile's side that the next one repeats, 0 to 0.9.
 
         Raises:
             ModelError: the model can't be read or doesn't suit the size.
@@ -115,6 +120,7 @@ class Detector:
         self.thresholds = Thresholds(conf, iou, max_det, chosen, multi_label)
         graph = lower(model)
         self._heads = graph.heads
+        self._tiling = None if tile is None else Tiling(tile, overlap)
         self._rect_stride = graph.max_stride if rect else None
         self._engine = make_engine(engine, graph, default_threads() if threads is None else _positive(threads))
 
@@ -135,17 +141,39 @@ class Detector:
         Results are those of one call a picture (to the engine's rounding).
         """
         pictures = [load_picture(image) for image in images]
-        plans = [self.plan((picture.shape[1], picture.shape[0])) for picture in pictures]
+        if self._tiling is not None:
+            return [self._detect_tiled(picture, self._tiling) for picture in pictures]
+        found = self._candidates(pictures)
+        return [
+            suppress(each, self.names, _size_wh(picture), self.thresholds)
+            for each, picture in zip(found, pictures, strict=True)
+        ]
+
+    def _candidates(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Candidates]:
+        """What reaches `conf` in each picture, in its own pixels; inputs of one shape go together."""
+        plans = [self.plan(_size_wh(picture)) for picture in pictures]
         by_canvas: dict[tuple[int, int], list[int]] = {}
         for index, plan in enumerate(plans):
             by_canvas.setdefault(plan.canvas_wh, []).append(index)
-        results: dict[int, Detections] = {}
+        found: dict[int, Candidates] = {}
         for indices in by_canvas.values():
             raw_heads = self.raw([pictures[index] for index in indices], [plans[index] for index in indices])
             for place, index in enumerate(indices):
                 heads = [head[place] for head in raw_heads]
-                results[index] = detect_objects(heads, self._heads, self.names, plans[index], self.thresholds)
-        return [results[index] for index in range(len(pictures))]
+                found[index] = candidates(heads, self._heads, len(self.names), plans[index], self.thresholds)
+        return [found[index] for index in range(len(pictures))]
+
+    def _detect_tiled(self, picture: NDArray[np.uint8], tiling: Tiling) -> Detections:
+        """The whole picture and its tiles, their boxes merged by class-wise suppression."""
+        size_wh = _size_wh(picture)
+        found: list[Candidates] = []
+        for corners in tiling.batches(size_wh):
+            tiles = [picture[top:bottom, left:right] for left, top, right, bottom in corners]
+            for (left, top, *_), (boxes, scores, labels) in zip(corners, self._candidates(tiles), strict=True):
+                moved = boxes + np.array([left, top, left, top], np.float32)
+                found.append((moved, scores, labels))
+        boxes, scores, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return suppress((boxes, scores, labels), self.names, size_wh, self.thresholds)
 
     def plan(self, image_wh: tuple[int, int]) -> Letterbox:
         """Where a picture of this size goes in the network's input."""
@@ -162,6 +190,10 @@ class Detector:
         pad = self.model.preprocess.pad
         canvases = [letterbox_image(picture, plan, pad) for picture, plan in zip(pictures, plans, strict=True)]
         return self._engine(canvases[0][None] if len(canvases) == 1 else np.stack(canvases))
+
+
+def _size_wh(picture: NDArray[np.uint8]) -> tuple[int, int]:
+    return picture.shape[1], picture.shape[0]
 
 
 def default_threads() -> int:

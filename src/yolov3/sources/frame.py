@@ -21,6 +21,7 @@ class Frame:
         path: the file it comes from, if any.
         index: in a video or of a camera, the frame's number from 0, counting the frames left out by `every`.
         time: in a video or of a camera, seconds from its beginning; None where the stream doesn't say.
+        rate: of a video, the frames a second that are given (its own rate divided by `every`), where it says one.
         note: something that the user should know, such as "the first of 12 frames".
     """
 
@@ -30,6 +31,7 @@ class Frame:
     path: Path | None = None
     index: int | None = None
     time: float | None = None
+    rate: float | None = None
     note: str | None = None
 
 

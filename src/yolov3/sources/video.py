@@ -60,25 +60,26 @@ class Video:
         decoded = damaged = 0
         try:
             with _open_capture(self.path, name) as capture:
+                rate = _rate(capture, self.every)
                 for failures in _grab(capture):
                     damaged += failures
                     index = decoded + damaged
                     decoded += 1
                     if index % self.every == 0:
-                        yield self._retrieve(capture, name, index)
+                        yield self._retrieve(capture, name, index, rate)
         except DataError as error:
             yield Frame(name, None, str(error), self.path)
             return
         if problem := self._problem(decoded, damaged):
             yield Frame(name, None, f"{name}: {problem}", self.path)
 
-    def _retrieve(self, capture: cv2.VideoCapture, name: str, index: int) -> Frame:
+    def _retrieve(self, capture: cv2.VideoCapture, name: str, index: int, rate: float | None) -> Frame:
         good, image = capture.retrieve()
         time = _time(capture, index)
         if not good:
-            return Frame(name, None, f"{name}: frame {index} is damaged", self.path, index, time)
+            return Frame(name, None, f"{name}: frame {index} is damaged", self.path, index, time, rate)
         rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
-        return Frame(name, rgb, path=self.path, index=index, time=time)
+        return Frame(name, rgb, path=self.path, index=index, time=time, rate=rate)
 
     def _problem(self, decoded: int, damaged: int) -> str | None:
         """What the user must know when all is read."""
@@ -94,6 +95,12 @@ def _time(capture: cv2.VideoCapture, index: int) -> float | None:
     """The current frame's time in seconds; OpenCV says 0 for a frame without one."""
     seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
     return None if index and seconds == 0 else max(seconds, 0.0)
+
+
+def _rate(capture: cv2.VideoCapture, every: int) -> float | None:
+    """Frames a second of what is given, or None where the header's claim can't be."""
+    claimed = capture.get(cv2.CAP_PROP_FPS)
+    return claimed / every if 0.1 <= claimed <= 1000 else None
 
 
 def _grab(capture: cv2.VideoCapture) -> Iterator[int]:

@@ -17,6 +17,10 @@ COCO_NAMES = (
 )
 # fmt: on
 
+# COCO's own category ids, 1 to 90: ten of them are not used for detection.
+_UNUSED_IDS = {66, 68, 69, 71, 12, 45, 83, 26, 29, 30}
+COCO_CATEGORY_IDS = tuple(number for number in range(1, 91) if number not in _UNUSED_IDS)
+
 # Darknet's coco.names → COCO's own.
 COCO_ALIASES = {
     "motorbike": "motorcycle",

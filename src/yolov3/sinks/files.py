@@ -1,0 +1,113 @@
+"""Sinks that write one file for the whole run."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from ..errors import Yolov3Error
+from ..files import atomic_path
+from ..runtime.pipeline import Result
+from ..zoo.coco import COCO_CATEGORY_IDS, COCO_NAMES
+from .record import record_of
+from .sink import Sink
+
+
+class _FileSink(Sink):
+    """A text file that appears under its name when all is written; `-` is standard output."""
+
+    def __init__(self, target: str | os.PathLike[str]) -> None:
+        self._target = os.fspath(target)
+        self._stack = ExitStack()
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> Self:
+        if self._target == "-":
+            self._file = sys.stdout
+            return self
+        temporary = self._stack.enter_context(atomic_path(self._target))
+        try:
+            self._file = self._stack.enter_context(temporary.open("w", encoding="utf-8", newline=""))
+        except OSError as error:
+            self._stack.close()
+            raise Yolov3Error(f"{self._target}: could not be written ({error.strerror})") from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    @property
+    def file(self) -> TextIO:
+        """The open file."""
+        assert self._file is not None, "use it as a context manager"
+        return self._file
+
+
+class JsonLines(_FileSink):
+    """One JSON object a line, see `record_of`."""
+
+    def write(self, result: Result) -> None:
+        """Write one line."""
+        print(json.dumps(record_of(result), ensure_ascii=False), file=self.file)
+
+
+class CsvTable(_FileSink):
+    """One line an object: `image, frame, time, label, class_id, score, x1, y1, x2, y2, width, height`."""
+
+    COLUMNS = ("image", "frame", "time", "label", "class_id", "score", "x1", "y1", "x2", "y2", "width", "height")
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._writer = csv.writer(self.file, lineterminator="\n")
+        self._writer.writerow(self.COLUMNS)
+        return self
+
+    def write(self, result: Result) -> None:
+        """Write a line for each object of one picture or frame."""
+        record = record_of(result)
+        for found in record.get("detections", ()):
+            place = (record["image"], record.get("frame"), record.get("time"))
+            what = (found["label"], found["class_id"], found["score"])
+            self._writer.writerow([*place, *what, *found["box"], record["width"], record["height"]])
+
+
+class CocoResults(_FileSink):
+    """COCO's results format: a JSON list of `image_id, category_id, bbox [x, y, width, height], score`.
+
+    `image_id` is the file's name without suffix, as a number where it is one (COCO's own pictures); of a video's
+    frame `NAME:FRAME`. `category_id` is COCO's own (1–90) when the model's names are COCO's, else class index + 1.
+    """
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._separator = "[\n"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            print("[]" if self._separator == "[\n" else "\n]", file=self.file)
+        super().__exit__(kind, error, trace)
+
+    def write(self, result: Result) -> None:
+        """Write the objects of one picture or frame."""
+        if result.detections is None:
+            return
+        stem = Path(result.frame.name).stem
+        image_id: Any = int(stem) if stem.isascii() and stem.isdigit() else stem
+        if result.frame.index is not None:
+            image_id = f"{stem}:{result.frame.index}"
+        names = result.detections.names
+        ids = COCO_CATEGORY_IDS if names == COCO_NAMES else range(1, len(names) + 1)
+        for found in result.detections.to_coco(image_id, ids):
+            self.file.write(self._separator + json.dumps(found, ensure_ascii=False))
+            self._separator = ",\n"

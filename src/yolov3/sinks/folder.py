@@ -1,0 +1,89 @@
+"""The folder of a run, and the names of what is in it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ..errors import Yolov3Error
+from ..sources.frame import Frame
+
+DEFAULT_FOLDER = Path("runs/detect/exp")
+
+
+def new_folder(wanted: Path, *, take_empty: bool) -> Path:
+    """Make a folder that nothing else is in: `wanted`, else `wanted2`, `wanted3`, …
+
+    Two processes never get the same one, but for an empty folder that is there already and may be taken.
+
+    Raises:
+        Yolov3Error: it can't be made.
+    """
+    if take_empty and wanted.is_dir() and not any(wanted.iterdir()):
+        return wanted
+    number = 1
+    while True:
+        folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise Yolov3Error(f"{folder}: the folder can't be made ({error.strerror})") from None
+        else:
+            return folder
+
+
+class RunFolder:
+    """Where a run's pictures, videos, labels and crops go; made when the first of them comes.
+
+    Attributes:
+        path: the folder; None before the first use.
+    """
+
+    def __init__(self, wanted: Path | None = None) -> None:
+        self._wanted = wanted
+        self._stems: dict[str, str] = {}
+        self._last: tuple[Frame, str] | None = None
+        self.path: Path | None = None
+
+    def folder(self, part: str = "") -> Path:
+        """The run's folder, or a folder in it, made if need be.
+
+        Raises:
+            Yolov3Error: it can't be made.
+        """
+        if self.path is None:
+            self.path = new_folder(self._wanted or DEFAULT_FOLDER, take_empty=self._wanted is not None)
+        folder = self.path / part
+        try:
+            folder.mkdir(exist_ok=True, parents=True)
+        except OSError as error:
+            raise Yolov3Error(f"{folder}: the folder can't be made ({error.strerror})") from None
+        return folder
+
+    def stem(self, frame: Frame) -> str:
+        """The name that results of this picture or video have: its own, numbered where two have the same.
+
+        Every frame of a video has the video's; the sinks of one run agree on it.
+        """
+        if self._last is not None and (self._last[0] is frame or _same_video(self._last[0], frame)):
+            return self._last[1]
+        plain = Path(frame.name).stem if frame.name != "standard input" else "stdin"
+        plain = re.sub(r"[^\w.\- ]", "_", plain) or "picture"
+        stem, number = plain, 2
+        while stem.lower() in self._stems:
+            stem, number = f"{plain}-{number}", number + 1
+        self._stems[stem.lower()] = frame.name
+        self._last = (frame, stem)
+        return stem
+
+    def frame_stem(self, frame: Frame) -> str:
+        """As `stem`, with the frame's number for one of a video."""
+        stem = self.stem(frame)
+        return stem if frame.index is None else f"{stem}_{frame.index:06d}"
+
+
+def _same_video(one: Frame, other: Frame) -> bool:
+    later = one.index is not None and other.index is not None and other.index > one.index
+    return later and one.name == other.name
