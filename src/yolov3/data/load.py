@@ -151,6 +151,6 @@ def _overlaps(dataset: Dataset) -> list[Problem]:
     for (split, members), (other, others) in itertools.combinations(dataset.samples.items(), 2):
         common = {sample.image for sample in members} & {sample.image for sample in others}
         if common:
-            words = f"{len(common):,} pictures stand in {split} and in {other}, expected none: scores will flatter"
-            problems.append(Problem("split-overlap", dataset.path, words, split=other))
+            words = f"{len(common):,} of {other}'s {len(others):,} pictures are in {split} too, expected none"
+            problems.append(Problem("split-overlap", dataset.path, f"{words}: scores will flatter", split=other))
     return problems

@@ -56,6 +56,8 @@ def place_picture(source: Path, target: Path, how: Pictures) -> None:
 def picture_names(splits: Mapping[str, list[Sample]], *, shared: bool) -> dict[str, list[str]]:
     """A file name for each picture: its own, numbered where two would share a name or a label file.
 
+    Letters that lists and XML can't hold become `_`, blanks around a name go.
+
     Args:
         splits: the samples of each split.
         shared: all splits go to one folder.
@@ -70,7 +72,9 @@ def picture_names(splits: Mapping[str, list[Sample]], *, shared: bool) -> dict[s
 
 def _free_name(name: str, taken: set[str]) -> str:
     """A name whose stem isn't taken, whatever the case of its letters."""
-    stem, suffix = os.path.splitext(name)  # noqa: PTH122
+    printable = "".join(letter if letter.isprintable() else "_" for letter in name)
+    stem, suffix = os.path.splitext(printable)  # noqa: PTH122
+    stem = stem.strip() or "_"
     free, number = stem, 1
     while free.lower() in taken:
         number += 1

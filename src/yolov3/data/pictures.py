@@ -162,6 +162,6 @@ def _identity(folder: str) -> tuple[int, int] | None:
     """What tells a folder from every other, whatever links lead to it; None where there is none."""
     try:
         status = os.stat(folder)  # noqa: PTH116
-    except OSError:
+    except (OSError, ValueError):
         return None
     return status.st_dev, status.st_ino

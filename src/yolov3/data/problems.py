@@ -210,7 +210,7 @@ def raise_first(problems: Iterable[Problem]) -> None:
 
 def quote(value: object, limit: int = 40) -> str:
     """A value from a file for a message: one printable line, in quotes, cut when long."""
-    text = value.decode("ascii", "backslashreplace") if isinstance(value, bytes) else str(value)
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
     text = "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode()
         for letter in text[: limit + 1]

@@ -12,6 +12,8 @@ from ..problems import Problem, ProblemError, problem_of, quote
 
 MAX_JSON_BYTES = 1 << 30
 
+MAX_SIDE = 1_000_000
+
 Id = int | str
 """What identifies an image or annotation in a COCO file."""
 
@@ -53,8 +55,8 @@ def _broken(file: Path, message: str, line: int | None = None) -> ProblemError:
 
 
 def is_id(value: object) -> TypeGuard[Id]:
-    """Whether a value can be an id: a whole number or a word."""
-    return isinstance(value, (int, str)) and not isinstance(value, bool)
+    """Whether a value can be an id: a whole number or a printable word."""
+    return type(value) is int or (isinstance(value, str) and value.isprintable())
 
 
 def annotation_key(entry: dict[str, Any], index: int, seen: set[Id]) -> Id:
@@ -85,11 +87,11 @@ def image_fault(entry: Any) -> str | None:
     if not isinstance(entry, dict) or not is_id(entry.get("id")):
         return "no id, expected a number or word"
     name = entry.get("file_name")
-    if not isinstance(name, str) or not name or "\0" in name:
+    if not isinstance(name, str) or not name or not name.isprintable():
         return f"file_name {quote(json.dumps(name))}, expected a file's name"
     for key in ("width", "height"):
         side = entry.get(key)
-        if side is not None and (type(side) is not int or side < 0):
+        if side is not None and (type(side) is not int or not 0 <= side <= MAX_SIDE):
             return f"{key} {quote(json.dumps(side))}, expected pixels as a whole number"
     return None
 

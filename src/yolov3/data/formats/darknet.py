@@ -9,6 +9,7 @@ from ..dataset import Dataset
 from ..pictures import Folders, is_file, read_text
 from ..problems import Problem, ProblemError, quote
 from .label_folders import read_split
+from .names_file import read_names_file
 
 MAX_DATA_BYTES = 1 << 20
 _SPLITS = {"train": "train", "valid": "val", "test": "test"}
@@ -75,20 +76,12 @@ def _read_names(
     if "names" not in options:
         raise ProblemError(Problem("description", path, "no `names`, expected a file of class names: add it"))
     file = _find(path, options["names"], bases)
-    lines = [line.strip() for line in read_text(file, MAX_DATA_BYTES).rstrip().split("\n")]
-    seen: dict[str, int] = {}
-    for number, name in enumerate(lines, 1):
-        if not name or not name.isprintable():
-            words = "an empty or unprintable class name, expected a word: correct it"
-            problems.append(Problem("names", file, words, number))
-        elif (first := seen.setdefault(name, number)) != number:
-            words = f"{quote(name)} stands in line {first} too, expected different names: rename one"
-            problems.append(Problem("names", file, words, number))
+    names = read_names_file(file, problems)
     stated = options.get("classes")
-    if stated is not None and stated.value != str(len(lines)):
-        words = f"classes: {quote(stated.value)}, but {file.name} has {len(lines)} names: correct one"
+    if stated is not None and stated.value != str(len(names)):
+        words = f"classes: {quote(stated.value)}, but {file.name} has {len(names)} names: correct one"
         problems.append(Problem("names", path, words, stated.line))
-    return tuple(lines)
+    return names
 
 
 def _find(path: Path, option: _Option, bases: tuple[Path, ...]) -> Path:

@@ -18,6 +18,7 @@ from ..dataset import Dataset, Sample
 from ..pictures import Folders, is_folder, is_picture_name, read_bytes, read_text, stem_of
 from ..problems import BoxTuple, Problem, problem_of, quote
 from ..rows import NO_OBJECTS, RowCollector, pixel_frame
+from .names_file import read_names_file
 from .voc_xml import Element, XmlError, parse_xml
 
 TOLERANCE = 1.0
@@ -100,14 +101,13 @@ class _Reader:
         """The class names: those of `classes.txt`, else all that occur in any split, sorted."""
         file = self.root / CLASS_FILE
         if file.is_file():
-            lines = (line.strip() for line in read_text(file).split("\n"))
-            return tuple(dict.fromkeys(line for line in lines if line))
+            return read_names_file(file, self.problems)
         found = set()
         for stem, _, _ in (entry for entries in splits.values() for entry in entries):
             root = self.parsed(stem)
             if isinstance(root, Element):
                 found |= {thing.word("name") for thing in root.all("object")}
-        return tuple(sorted(name for name in found if name))
+        return tuple(sorted(name for name in found if name and name.isprintable()))
 
     def samples(self, split: str, entries: list[tuple[str, Path, int | None]], names: tuple[str, ...]) -> list[Sample]:
         """The pictures of a split with their boxes."""
