@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from fractions import Fraction
 
 from .boxes import PICTURE, Box
 
@@ -61,8 +60,9 @@ class Grid:
         columns: how many there are.
     """
 
-    def __init__(self, boxes: list[Box], backbone_rows: int, head_strides: list[Fraction], stack: int) -> None:
-        self.strides = sorted({box.stride for box in boxes} | set(head_strides))
+    def __init__(self, boxes: list[Box], backbone_rows: int, head_rows: list[int], stack: int) -> None:
+        self.strides = sorted({box.stride for box in boxes})
+        self.head_rows = head_rows
         self.users: dict[int, list[Box]] = defaultdict(list)
         for box in boxes:
             for source in box.sources:
@@ -116,7 +116,7 @@ class Grid:
                 and (last.lane, last.is_head) == (lane, is_head)
                 and box.sources == (last.last.row,)
                 and len(self.users[last.last.row]) == 1
-                and last.last.row != PICTURE
+                and last.last.row not in (PICTURE, *self.head_rows)
             ):
                 last.boxes.append(box)
             else:
@@ -202,10 +202,16 @@ class Grid:
         return -1
 
 
-def arrange(boxes: list[Box], backbone_rows: int, head_strides: list[Fraction]) -> Grid:
-    """Boxes in a grid about as wide as a screen: chains are stacked only where the network is long."""
+def arrange(boxes: list[Box], backbone_rows: int, head_rows: list[int]) -> Grid:
+    """Boxes in a grid about as wide as a screen: chains are stacked only where the network is long.
+
+    Args:
+        boxes: in the order of the rows.
+        backbone_rows: how many rows the backbone has.
+        head_rows: the rows that feed the heads.
+    """
     for stack in (1, 2, 3, 4, 6, 8, MAX_STACK):
-        grid = Grid(boxes, backbone_rows, head_strides, stack)
+        grid = Grid(boxes, backbone_rows, head_rows, stack)
         if grid.columns <= MAX_COLUMNS:
             break
     return grid

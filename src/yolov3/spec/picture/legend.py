@@ -19,7 +19,7 @@ EXPLANATIONS = {
     "Concat": "feature maps of several rows joined along the channels",
     "Add": "feature maps of several rows added value by value",
     "Slice": "one group of the channels",
-    "Detect": "Conv 1×1; in every cell, for every anchor: 4 numbers of the box, 1 objectness, {nc} classes",
+    "Detect": "Conv 1×1; in every cell, for every anchor: 4 numbers of the box, 1 objectness, the classes: {nc}",
 }
 SIZE, LEADING, GAP = 11, 14, 8
 SWATCH = 92

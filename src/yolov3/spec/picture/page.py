@@ -29,10 +29,11 @@ class Page:
         self.spec = spec
         self.boxes = boxes_of(spec, summary)
         self.panels = panels_of(spec, summary.layers[-1])
-        self.grid = arrange(self.boxes, len(spec.backbone), [Fraction(panel.head.stride) for panel in self.panels])
+        head_rows = [panel.source for panel in self.panels]
+        self.grid = arrange(self.boxes, len(spec.backbone), head_rows)
         self.details = {box.row: _detail_lines(box.detail) for box in self.boxes}
         self.box_h = BOX_H + DETAIL_H * (max(len(lines) for lines in self.details.values()) - 1)
-        self.routes = Routes(self.grid, [panel.source for panel in self.panels])
+        self.routes = Routes(self.grid, head_rows)
         self._place_columns()
         self._place_lines()
 
@@ -75,6 +76,7 @@ class Page:
             y += height
         self.bottom = y
         self.panel_y = self._place_panels()
+        self.arrival_y = self._place_arrivals()
 
     def _stack_height(self, count: int) -> float:
         return count * self.box_h + (count - 1) * STACK_GAP
@@ -115,6 +117,28 @@ class Page:
             ]
         return left >= 0 and not any(x < right and left < x2 and y < bottom and top < y2 for x, y, x2, y2 in shapes)
 
+    def _place_arrivals(self) -> dict[int, float]:
+        """Where arrows enter the panels: straight ahead where they can, never where another one comes along."""
+        routes = [route for route in self.routes.all if route.head is not None]
+        levels = {
+            route.head: self._exit(route.source)[1] if route.way is Way.LEVEL else self._gutter(route)
+            for route in routes
+        }
+        result: dict[int, float] = {}
+        for route in routes:
+            assert route.head is not None
+            others = [levels[other.head] for other in routes if other.source is not route.source]
+            top = self.panel_y[route.head] + 12
+            bottom = top + self.panels[route.head].height - 24
+            choices = [min(max(self._exit(route.source)[1], top), bottom)]
+            choices += [top + step * TRACK for step in range(int((bottom - top) / TRACK))]
+            free = (y for y in choices if all(abs(y - other) > TRACK / 2 for other in others))
+            result[route.head] = next(free, choices[0])
+        return result
+
+    def _gutter(self, route: Route) -> float:
+        return self.gutter_y[self.routes.gutter_line(route)] + TRACK * route.gutter
+
     def box_at(self, node: Node, place: int) -> Point:
         """The top left corner of a node's box."""
         return self.column_x[node.column], self.line_y[node.line] + place * (self.box_h + STACK_GAP)
@@ -132,7 +156,7 @@ class Page:
         if route.way is Way.LEVEL:
             return [start, end] if start[1] == end[1] else [start, (arrive, start[1]), (arrive, end[1]), end]
         leave = self.channel_x[route.source.column + 1] + FIRST_TRACK + TRACK * route.leave
-        gutter = self.gutter_y[self.routes.gutter_line(route)] + TRACK * route.gutter
+        gutter = self._gutter(route)
         return [start, (leave, start[1]), (leave, gutter), (arrive, gutter), (arrive, end[1]), end]
 
     def _upright(self, source: Node, target: Node) -> list[Point]:
@@ -147,8 +171,7 @@ class Page:
             step = min(PORT, (self.box_h / 2 - 4) / max(self.routes.most_ports[id(route.target)], 1))
             return x, y + self.box_h / 2 + step * route.port
         assert route.head is not None
-        top, panel = self.panel_y[route.head], self.panels[route.head]
-        return self.panel_x, min(max(self._exit(route.source)[1], top + 12), top + panel.height - 12)
+        return self.panel_x, self.arrival_y[route.head]
 
 
 def _detail_lines(detail: str) -> list[str]:

@@ -143,8 +143,9 @@ class Routes:
         for routes in arriving.values():
             target = routes[0].target
             assert target is not None
-            line, column = target.line, target.column
-            if len(routes) == 1 and (self.grid.is_free(line, range(column)) or routes[0].source.line == line):
+            alone = self.grid.is_free(target.line, range(target.column))
+            level = routes[0].way is Way.LEVEL and routes[0].source.line == target.line
+            if len(routes) == 1 and (alone or level):
                 continue
             for side, group in self._sides(routes, target).items():
                 for place, route in enumerate(sorted(group, key=lambda route: route.arrive), 1):
