@@ -1,0 +1,1 @@
+"""Training with PyTorch: network, targets, losses, the loop. Needs `yolov3[train]`."""
