@@ -118,16 +118,20 @@ def _check_length(origin: str, given: int, order: list[Stored], allow_extra: boo
             if total > floats:
                 break
         raise ModelError(
-            f"{origin}: has {floats:,} floats, the cfg needs {needed:,} ({needed - floats:,} missing, "
+            f"{origin}: has {_count(floats, 'float')}, the cfg needs {needed:,} ({needed - floats:,} missing, "
             f"first in {missing.layer}); expected the weights that belong to this cfg, whole"
         )
     if floats == needed and not rest:
         return []
-    over = f"{floats - needed:,} floats" + (f" and {rest} bytes" if rest else "")
+    over = " and ".join(_count(many, what) for many, what in ((floats - needed, "float"), (rest, "byte")) if many)
     message = f"{origin}: has {over} more than the cfg needs ({needed:,}), left over after {order[-1].layer}"
     if not allow_extra:
         raise ModelError(f"{message}; expected the weights that belong to this cfg (--allow-extra ignores the rest)")
     return [message]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def _check_finite(origin: str, stored: Stored, values: NDArray[np.float32]) -> None:
@@ -152,7 +156,7 @@ def _split(
             )
         dead = int((variance == 0).sum())
         if dead:
-            notes.append(f"{origin}: {stored.layer}: {dead} filters have variance 0 (they are dead)")
+            notes.append(f"{origin}: {stored.layer}: {_count(dead, 'filter')} with variance 0 (dead)")
         parts = {"weight": scale, "bias": bias, "running_mean": mean, "running_var": variance}
         tensors |= {f"{convolution.name}.bn.{part}": array for part, array in parts.items()}
     else:
