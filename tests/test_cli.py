@@ -32,7 +32,7 @@ def test_the_first_command(cli: Cli, tmp_path: Path) -> None:
     lines = result.out.splitlines()
     assert lines[0].split() == ["picture", "size", "objects", "ms"]
     assert any("cup.jpg" in line and "600×400" in line and "1 cup" in line for line in lines)
-    assert lines[-1].endswith("runs/detect/exp")
+    assert lines[-1] == "results are in runs/detect/exp"
     saved = sorted((tmp_path / "runs/detect/exp").iterdir())
     assert len(saved) == len(yolov3.zoo.sample_photos())
     assert all(cv2.imread(str(path)) is not None for path in saved)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from yolov3 import Detections
+from yolov3 import DataError, Detections, Yolov3Error
 
 NAMES = ("person", "dog", "cup")
 
@@ -59,6 +61,49 @@ def test_annotating_leaves_the_picture_alone(detections: Detections) -> None:
     image = np.zeros((80, 100, 3), np.uint8)
     drawn = detections.annotate(image)
     assert drawn.shape == image.shape and drawn.any() and not image.any()
+
+
+def test_json_and_back(detections: Detections) -> None:
+    again = Detections.from_json(detections.to_json())
+    for one, other in (
+        (again.boxes, detections.boxes),
+        (again.scores, detections.scores),
+        (again.labels, detections.labels),
+    ):
+        np.testing.assert_array_equal(one, other)
+        assert one.dtype == other.dtype
+    assert (again.names, again.image_wh, again.truncated) == (NAMES, (100, 80), False)
+    assert len(Detections.from_json(Detections.empty(NAMES, (5, 4)).to_json())) == 0
+    for wrong in ("", "[]", "{}", '{"detections": 3}', detections.to_json().replace('"class_id": 1', '"class_id": 9')):
+        with pytest.raises(DataError, match="not the JSON of Detections"):
+            Detections.from_json(wrong)
+
+
+def test_pandas(detections: Detections) -> None:
+    pytest.importorskip("pandas")
+    frame = detections.to_pandas()
+    assert list(frame.columns) == ["x1", "y1", "x2", "y2", "score", "class_id", "label"]
+    assert frame["label"].tolist() == ["dog", "person", "dog"] and frame["x2"].tolist() == [30, 20, 100]
+    assert len(Detections.empty(NAMES, (5, 4)).to_pandas()) == 0
+
+
+def test_supervision(detections: Detections) -> None:
+    pytest.importorskip("supervision")
+    converted = detections.to_supervision()
+    np.testing.assert_array_equal(converted.xyxy, detections.boxes)
+    assert converted.class_id.tolist() == [1, 0, 1] and list(converted.data["class_name"]) == ["dog", "person", "dog"]
+    assert len(Detections.empty(NAMES, (5, 4)).to_supervision()) == 0
+
+
+def test_a_package_that_is_not_there(detections: Detections, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(Yolov3Error, match="pip install pandas"):
+        detections.to_pandas()
+
+
+def test_notebooks_see_a_table_and_names_stay_text(detections: Detections) -> None:
+    html = replace(detections, names=("<script>", "dog", "cup"))._repr_html_()
+    assert html.startswith("<table>") and "&lt;script&gt;" in html and "<script>" not in html and "0.90" in html
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ Int64 = NDArray[np.int64]
 
 # exp of more than this only makes boxes larger than any picture.
 MAX_LOG_SIDE = 30.0
+# The share of a cut box inside a larger one from which they are taken for one object.
+COVERED = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,25 @@ def suppress(
     truncated = len(kept) > thresholds.max_det
     kept = kept[: thresholds.max_det]
     return Detections(clip_boxes(boxes[kept], image_wh), scores[kept], labels[kept], names, image_wh, truncated)
+
+
+def drop_cut_boxes(found: Candidates, cut: NDArray[np.bool_]) -> Candidates:
+    """Leave out the parts of objects that a tile's edge cut, where another tile shows more of them.
+
+    Args:
+        found: candidates of all tiles, in pixels of the picture.
+        cut: (N,), which boxes end at an edge inside the picture. One of these goes when more than `COVERED` of it
+            lies inside a larger box of its class.
+    """
+    boxes, scores, labels = found
+    areas = box_area(boxes)
+    keep = np.ones(len(boxes), bool)
+    for index in np.flatnonzero(cut):
+        others = np.flatnonzero((labels == labels[index]) & (areas > areas[index]))
+        side = np.minimum(boxes[index, 2:], boxes[others, 2:]) - np.maximum(boxes[index, :2], boxes[others, :2])
+        shared = np.prod(np.maximum(side, 0), axis=1)
+        keep[index] = not (shared > COVERED * areas[index]).any()
+    return boxes[keep], scores[keep], labels[keep]
 
 
 def detect_objects(

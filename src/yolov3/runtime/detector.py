@@ -15,7 +15,7 @@ from ..geometry import Letterbox, letterbox_image, plan_letterbox
 from ..graph import lower
 from ..images import read_image
 from ..modelfile import Model
-from ..postprocess import Candidates, Thresholds, candidates, suppress
+from ..postprocess import Candidates, Thresholds, candidates, drop_cut_boxes, suppress
 from ..spec import check_size
 from .engines import DEFAULT_ENGINE, make_engine
 from .loading import DarknetOptions, Reference, load_model
@@ -167,13 +167,16 @@ class Detector:
         """The whole picture and its tiles, their boxes merged by class-wise suppression."""
         size_wh = _size_wh(picture)
         found: list[Candidates] = []
+        cut: list[NDArray[np.bool_]] = []
         for corners in tiling.batches(size_wh):
             tiles = [picture[top:bottom, left:right] for left, top, right, bottom in corners]
-            for (left, top, *_), (boxes, scores, labels) in zip(corners, self._candidates(tiles), strict=True):
-                moved = boxes + np.array([left, top, left, top], np.float32)
+            for corner, (boxes, scores, labels) in zip(corners, self._candidates(tiles), strict=True):
+                moved = boxes + np.array([*corner[:2], *corner[:2]], np.float32)
                 found.append((moved, scores, labels))
+                cut.append(tiling.cuts(moved, corner, size_wh))
         boxes, scores, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        return suppress((boxes, scores, labels), self.names, size_wh, self.thresholds)
+        whole = drop_cut_boxes((boxes, scores, labels), np.concatenate(cut))
+        return suppress(whole, self.names, size_wh, self.thresholds)
 
     def plan(self, image_wh: tuple[int, int]) -> Letterbox:
         """Where a picture of this size goes in the network's input."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import UsageError
 
 Corners = tuple[int, int, int, int]
 
 MIN_TILE = 32
 TILES_AT_ONCE = 8
+EDGE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +65,13 @@ class Tiling:
         corners = self.corners(image_wh)
         for start in range(0, len(corners), TILES_AT_ONCE):
             yield tuple(corners[start : start + TILES_AT_ONCE])
+
+    def cuts(self, boxes: NDArray[np.float32], corner: Corners, image_wh: tuple[int, int]) -> NDArray[np.bool_]:
+        """Which of a tile's boxes (N, 4), in pixels of the picture, end at an edge of it that isn't the picture's."""
+        left, top, right, bottom = corner
+        near = EDGE * self.tile
+        at_left = (boxes[:, 0] < left + near) & (left > 0)
+        at_top = (boxes[:, 1] < top + near) & (top > 0)
+        at_right = (boxes[:, 2] > right - near) & (right < image_wh[0])
+        at_bottom = (boxes[:, 3] > bottom - near) & (bottom < image_wh[1])
+        return np.asarray(at_left | at_top | at_right | at_bottom)

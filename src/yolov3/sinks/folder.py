@@ -69,8 +69,8 @@ class RunFolder:
         """
         if self._last is not None and (self._last[0] is frame or _same_video(self._last[0], frame)):
             return self._last[1]
-        plain = Path(frame.name).stem if frame.name != "standard input" else "stdin"
-        plain = re.sub(r"[^\w.\- ]", "_", plain) or "picture"
+        plain = "stdin" if frame.name == "-" else re.sub(r"[^\w.\- ]", "_", Path(frame.name).stem)
+        plain = plain.strip(". ") or "picture"
         stem, number = plain, 2
         while stem.lower() in self._stems:
             stem, number = f"{plain}-{number}", number + 1

@@ -34,6 +34,7 @@ class AnnotatedVideos(Sink):
         self.count = 0
         self._stack = ExitStack()
         self._path: Path | None = None
+        self._temporary: Path | None = None
         self._writer: cv2.VideoWriter | None = None
         self._size_wh = (0, 0)
         self._rate = FALLBACK_RATE
@@ -64,10 +65,11 @@ class AnnotatedVideos(Sink):
 
     def _open(self, path: Path, size_wh: tuple[int, int], rate: float | None) -> None:
         temporary = self._stack.enter_context(atomic_path(path))
-        self._path, self._size_wh, self._rate, self._written = path, size_wh, rate or FALLBACK_RATE, 0
+        self._path, self._temporary = path, temporary
+        self._size_wh, self._rate, self._written = size_wh, rate or FALLBACK_RATE, 0
         fourcc = cv2.VideoWriter.fourcc(*"mp4v")
         self._writer = cv2.VideoWriter(str(temporary), fourcc, self._rate, size_wh)
-        self._stack.callback(self._writer.release)
+        self._stack.push(self._close)
         if not self._writer.isOpened():
             raise Yolov3Error(f"{path}: a video of {size_wh[0]}×{size_wh[1]} could not be opened for writing")
 
@@ -78,6 +80,19 @@ class AnnotatedVideos(Sink):
             self._writer.write(bgr)
         self._written += times
         self.count += self._written == times
+
+    def _close(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Complete the file; OpenCV doesn't say when a write fails, so what was written is looked at."""
+        assert self._writer is not None
+        self._writer.release()
+        if kind is None and self._written:
+            capture = cv2.VideoCapture(str(self._temporary))
+            frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
+            capture.release()
+            if frames < self._written:
+                raise Yolov3Error(
+                    f"{self._path}: {frames} of {self._written} frames could be written; is the disk full?"
+                )
 
     def _finish(self) -> None:
         """Complete the video that is being written."""
