@@ -13,7 +13,7 @@ TARGET = Path(__file__).parent / "cli.md"
 
 def page() -> str:
     """The page's text."""
-    context = click.Context(app, info_name="yolov3", max_content_width=100)
+    context = click.Context(app, info_name="yolov3", terminal_width=100)
     parts = [
         "# The command line\n\nMade from the commands' own help by `python docs/make_cli.py`.\n",
         f"```text\n{app.get_help(context)}\n```\n",
@@ -26,7 +26,7 @@ def page() -> str:
 
 
 def _sections(command: click.Command, title: str, parent: click.Context) -> list[str]:
-    context = click.Context(command, info_name=title.rsplit(" ", 1)[1], parent=parent, max_content_width=100)
+    context = click.Context(command, info_name=title.rsplit(" ", 1)[1], parent=parent, terminal_width=100)
     parts = [f"## {title}\n\n```text\n{command.get_help(context)}\n```\n"]
     if isinstance(command, click.Group):
         for name in command.list_commands(context):

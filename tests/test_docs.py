@@ -12,13 +12,13 @@ from conftest import ROOT
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
-def test_the_command_lines_page_is_the_commands_own_help(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "100")
+def test_the_command_lines_page_is_the_commands_own_help() -> None:
     spec = importlib.util.spec_from_file_location("make_cli", ROOT / "docs/make_cli.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert module.TARGET.read_text(encoding="utf-8") == module.page(), "run: python docs/make_cli.py"
+    written = module.TARGET.read_text(encoding="utf-8")
+    assert written.split() == module.page().split(), "run: python docs/make_cli.py"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
