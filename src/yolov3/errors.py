@@ -28,3 +28,12 @@ class ModelError(Yolov3Error):
     """A model, cfg, weight or spec file that can't be used. Exit code 4."""
 
     exit_code = 4
+
+
+def shown(value: object, most: int = 80) -> str:
+    """A foreign value as a message may quote it: on one line, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes out no number of more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= most else f"{text[: most - 1]}…"

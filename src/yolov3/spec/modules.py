@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
+from ..errors import shown
 from .primitives import MAX_CHANNELS, MAX_KERNEL, Builder, Pad, Slice, Upsample
 from .rows import Anchors, Head, Row, Spec
 
@@ -36,8 +37,15 @@ MAX_XY_SCALE = 4
 
 def activation_name(text: object) -> str | None:
     """Our name of an activation (`leaky, linear, relu, relu6, silu, mish, sigmoid, tanh`), or None."""
-    key = str(text).strip().lower().removeprefix("nn.").removesuffix("()").replace(" ", "")
+    if not isinstance(text, str):
+        return None
+    key = text.strip().lower().removeprefix("nn.").removesuffix("()").replace(" ", "")
     return ACTIVATIONS.get(key.replace("negative_slope=", ""))
+
+
+def _is_integer(value: object, low: int, high: int) -> TypeGuard[int]:
+    """True and False are no numbers here."""
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
 class Arguments:
@@ -53,13 +61,13 @@ class Arguments:
             raise spec.error(row, f"{len(args)} args, expected at most {most}")
         for name in self.options:
             if name not in options:
-                raise spec.error(row, f"unknown option {name!r}, expected one of {', '.join(options) or 'none'}")
+                raise spec.error(row, f"unknown option {shown(name)}, expected one of {', '.join(options) or 'none'}")
 
     def fail(self, what: str, value: object, expected: str) -> Exception:
-        return self.spec.error(self.row, f"{what} is {value!r}, expected {expected}")
+        return self.spec.error(self.row, f"{what} is {shown(value)}, expected {expected}")
 
     def _integer(self, what: str, value: object, low: int, high: int) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        if not _is_integer(value, low, high):
             raise self.fail(what, value, f"a whole number from {low} to {high}")
         return value
 
@@ -176,7 +184,7 @@ def _spp(builder: Builder, row: Row, sources: tuple[int, ...]) -> int:
     _not_repeated(builder, row)
     source = _one_source(builder, row, sources)
     kernels = args.values[1] if len(args.values) > 1 else [5, 9, 13]
-    odd = isinstance(kernels, list) and all(isinstance(k, int) and 1 <= k <= MAX_KERNEL and k % 2 for k in kernels)
+    odd = isinstance(kernels, list) and all(_is_integer(k, 1, MAX_KERNEL) and k % 2 for k in kernels)
     if not odd or not kernels:
         raise args.fail("args[1], the kernels,", kernels, f"a list of odd numbers up to {MAX_KERNEL}")
     half = builder.channels_of(source) // 2
@@ -201,11 +209,7 @@ def _max_pool(builder: Builder, row: Row, sources: tuple[int, ...]) -> int:
 def _padding(args: Arguments) -> tuple[int, int, int, int]:
     """PyTorch's order [left, right, top, bottom] → left, top, right, bottom."""
     value = args.values[0] if args.values else None
-    if (
-        not isinstance(value, list)
-        or len(value) != 4
-        or not all(isinstance(side, int) and 0 <= side <= MAX_KERNEL for side in value)
-    ):
+    if not isinstance(value, list) or len(value) != 4 or not all(_is_integer(side, 0, MAX_KERNEL) for side in value):
         raise args.fail("args[0], the padding,", value, "[left, right, top, bottom]")
     left, right, top, bottom = value
     return left, top, right, bottom
@@ -351,7 +355,7 @@ def build_detect(builder: Builder, row: Row, sources: tuple[int, ...]) -> tuple[
     spec = builder.spec
     args = Arguments(spec, row, 2, ("xy_scale", "wh"))
     _not_repeated(builder, row)
-    if args.values and args.values[0] not in ("nc", spec.nc):
+    if args.values and args.values[0] != "nc" and not _is_integer(args.values[0], spec.nc, spec.nc):
         raise args.fail("args[0]", args.values[0], f"nc (which is {spec.nc})")
     if len(args.values) > 1 and args.values[1] != "anchors":
         raise args.fail("args[1]", args.values[1], "anchors (listed at the top of the file)")

@@ -8,11 +8,11 @@ import os
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
-from ..errors import ModelError
+from ..errors import ModelError, shown
 from ..safeyaml import YamlDocument, parse_yaml
-from .modules import activation_name
+from .modules import ACTIVATIONS, activation_name
 from .rows import Anchors, Row, Spec, WidthHeight
 
 FAMILY = ("yolov3", "yolov3-spp", "yolov3-tiny")
@@ -20,9 +20,13 @@ MAX_CLASSES = 65_536
 MAX_ANCHORS = 1_000
 MAX_NUMBER = 1_000
 MAX_BYTES = 1 << 20
+MAX_ROWS = 10_000
+MAX_ANCHOR = 65_536  # pixels
 _KEYS = ("nc", "activation", "depth_multiple", "width_multiple", "anchors", "backbone", "head")
 # Words that stand for values in a row's args.
 _WORDS = {"None": None, "True": True, "False": False}
+# Words that are written without quotes: nothing in YAML takes them for something else.
+_BARE = {"nc", "anchors", "exp", "square", *ACTIVATIONS.values()}
 
 
 def load_spec(name: str | os.PathLike[str]) -> Spec:
@@ -35,7 +39,8 @@ def load_spec(name: str | os.PathLike[str]) -> Spec:
     if bare in FAMILY and not Path(name).is_file():
         return family_spec(bare)
     try:
-        data = Path(name).read_bytes()
+        with Path(name).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ModelError(f"{name}: can't be read ({error.strerror})") from None
     try:
@@ -82,18 +87,19 @@ class _Reader:
             raise self.error(f"expected the keys {', '.join(_KEYS)}")
         for key in values:
             if key not in _KEYS:
-                near = difflib.get_close_matches(str(key), _KEYS, 1)
+                near = difflib.get_close_matches(shown(key).strip("'"), _KEYS, 1)
                 hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(_KEYS)}"
-                raise self.error(f"unknown key {key!r}, {hint}", key)
+                raise self.error(f"unknown key {shown(key)}, {hint}", key)
         for key in ("anchors", "backbone", "head"):
             if key not in values:
                 raise self.error(f"the key {key} is missing")
         nc = values.get("nc", 80)
-        if isinstance(nc, bool) or not isinstance(nc, int) or not 1 <= nc <= MAX_CLASSES:
-            raise self.error(f"nc is {nc!r}, expected the number of classes, 1 to {MAX_CLASSES:,}", "nc")
+        if not _is_integer(nc) or not 1 <= nc <= MAX_CLASSES:
+            raise self.error(f"nc is {shown(nc)}, expected the number of classes, 1 to {MAX_CLASSES:,}", "nc")
         activation = activation_name(values.get("activation", "leaky"))
         if activation is None:
-            raise self.error(f"unknown activation {values['activation']!r}", "activation")
+            known = ", ".join(sorted(set(ACTIVATIONS.values())))
+            raise self.error(f"unknown activation {shown(values['activation'])}, expected one of {known}", "activation")
         backbone = self.rows("backbone", 0)
         return Spec(
             backbone,
@@ -109,7 +115,7 @@ class _Reader:
     def multiple(self, key: str) -> float:
         value = self.document.value.get(key, 1.0)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 16:
-            raise self.error(f"{key} is {value!r}, expected a number above 0 and up to 16", key)
+            raise self.error(f"{key} is {shown(value)}, expected a number above 0 and up to 16", key)
         return float(value)
 
     def rows(self, part: str, start: int) -> tuple[Row, ...]:
@@ -123,17 +129,17 @@ class _Reader:
             return self.error(f"row {index}: {message}", part, place)
 
         if not isinstance(value, list) or len(value) != 4:
-            raise fail(f"{value!r}, expected [from, number, module, args]")
+            raise fail(f"{shown(value)}, expected [from, number, module, args]")
         from_, number, module, args = value
         sources = from_ if isinstance(from_, list) else [from_]
-        if not sources or not all(isinstance(source, int) and not isinstance(source, bool) for source in sources):
-            raise fail(f"from is {from_!r}, expected a row number or a list of them")
-        if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MAX_NUMBER:
-            raise fail(f"number is {number!r}, expected 1 to {MAX_NUMBER:,}")
-        if not isinstance(module, str):
-            raise fail(f"module is {module!r}, expected a name such as Conv")
+        if not sources or not all(_is_integer(source) and abs(source) <= MAX_ROWS for source in sources):
+            raise fail(f"from is {shown(from_)}, expected a row number or a list of them")
+        if not _is_integer(number) or not 1 <= number <= MAX_NUMBER:
+            raise fail(f"number is {shown(number)}, expected 1 to {MAX_NUMBER:,}")
+        if not isinstance(module, str) or not module.isprintable() or len(module) > 60:
+            raise fail(f"module is {shown(module)}, expected a name such as Conv")
         if not isinstance(args, list):
-            raise fail(f"args are {args!r}, expected a list")
+            raise fail(f"args are {shown(args)}, expected a list")
         return Row(
             index,
             tuple(sources) if isinstance(from_, list) else from_,
@@ -153,25 +159,27 @@ class _Reader:
                 raise self.error("masks must be a list of lists of indices", "anchors", "masks")
             return Anchors(pool, tuple(self.mask(mask, len(pool), place) for place, mask in enumerate(masks)))
         if not isinstance(value, list) or not value:
-            raise self.error(f"anchors are {value!r}, expected a list of w,h, w,h, … for each scale", "anchors")
+            raise self.error(f"anchors are {shown(value)}, expected a list of w,h, w,h, … for each scale", "anchors")
         return Anchors.per_head(tuple(self.shapes(head, "anchors", place) for place, head in enumerate(value)))
 
     def mask(self, value: Any, count: int, place: int) -> tuple[int, ...]:
-        fits = isinstance(value, list) and all(
-            isinstance(index, int) and not isinstance(index, bool) and 0 <= index < count for index in value
-        )
+        fits = isinstance(value, list) and all(_is_integer(index) and 0 <= index < count for index in value)
         if not value or not fits:
-            raise self.error(f"mask {value!r}, expected indices from 0 to {count - 1}", "anchors", "masks", place)
+            raise self.error(f"mask {shown(value)}, expected indices from 0 to {count - 1}", "anchors", "masks", place)
         return tuple(value)
 
     def shapes(self, value: Any, *path: str | int) -> tuple[WidthHeight, ...]:
         numbers = isinstance(value, list) and all(
-            isinstance(side, (int, float)) and not isinstance(side, bool) and 0 < side < math.inf for side in value
+            isinstance(side, (int, float)) and not isinstance(side, bool) and 0 < side <= MAX_ANCHOR for side in value
         )
         if not value or not numbers or len(value) % 2 or len(value) > 2 * MAX_ANCHORS:
-            found = str(value)[:60]
-            raise self.error(f"anchors {found}, expected up to {MAX_ANCHORS:,} pairs w,h of positive numbers", *path)
+            expected = f"up to {MAX_ANCHORS:,} pairs w,h of numbers above 0 and up to {MAX_ANCHOR:,}"
+            raise self.error(f"anchors {shown(value)}, expected {expected}", *path)
         return tuple(zip(value[::2], value[1::2], strict=True))
+
+
+def _is_integer(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def write_spec(spec: Spec) -> str:
@@ -180,7 +188,7 @@ def write_spec(spec: Spec) -> str:
     if spec.activation != "leaky":
         lines.append(f"activation: {spec.activation}")
     lines += [
-        f"{key}: {value:g}"
+        f"{key}: {_value(value)}"
         for key, value in (("depth_multiple", spec.depth_multiple), ("width_multiple", spec.width_multiple))
         if value != 1
     ]
@@ -218,6 +226,6 @@ def _value(value: Any) -> str:
             return "-.inf" if value < 0 else ".inf"
         text = str(int(value)) if value.is_integer() else repr(value)
         return text if "." in text else text.replace("e", ".0e")  # YAML 1.1 takes 1e-05 for a word
-    if isinstance(value, str) and value not in ("nc", "anchors"):
-        return value if value.isidentifier() and value not in _WORDS and value != "nearest" else f"'{value}'"
+    if isinstance(value, str):
+        return value if value in _BARE else "'" + value.replace("'", "''") + "'"
     return str(value)
