@@ -135,6 +135,12 @@ def test_voc_rounds_and_says_so(tmp_path: Path) -> None:
     np.testing.assert_array_equal(boxes, [[75, 25, 125, 75], [75, 25, 125, 75], [198, 50, 200, 52]])
 
 
+def test_a_box_of_next_to_nothing_survives(tmp_path: Path) -> None:
+    data = yolo(tmp_path / "set", {"a": "0 0.5 0.5 1e-9 0.5\n1 1e-9 0.5 1e-9 1e-9\n"})
+    convert_dataset(data, tmp_path / "out", "yolo")
+    assert_equal(load_dataset(data), load_dataset(tmp_path / "out"))
+
+
 def test_names_of_any_kind_survive(tmp_path: Path) -> None:
     names = ("no", "größe <&> \"'", "3", "a: b", "# x")
     rows = "".join(f"{label} 0.{label + 1} 0.5 0.1 0.5\n" for label in range(5))

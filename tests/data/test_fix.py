@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from yolov3.data import Repaired, check_dataset, fix_dataset, load_dataset
 from yolov3.errors import DataError, UsageError
@@ -210,6 +212,36 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(Exception, match="could not be written \\(No space left on device\\)"):
         fix_dataset(data, tmp_path / "fixed")
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+SIDE = st.sampled_from([-20, 0, 0.5, 1, 2, 30, 99.5, 150, 199, 200, 201, 300, 1e30])
+BOX = st.tuples(SIDE, SIDE, SIDE, SIDE)
+LABEL = st.sampled_from(["cat", "dog"])
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(LABEL, BOX), max_size=6))
+@example([("cat", (-20, 201, 99.5, 2))])
+def test_a_repaired_copy_is_always_sound(
+    tmp_path_factory: pytest.TempPathFactory, objects: list[tuple[str, tuple[float, ...]]]
+) -> None:
+    """Whatever the boxes, in every kind: the copy's labels have no fault."""
+    root = tmp_path_factory.mktemp("any")
+    sound = voc_object("cat", (1, 1, 9, 9)) + voc_object("dog", (1, 1, 9, 9))
+    rows = [f"{int(name == 'dog')} {' '.join(f'{value / 200:f}' for value in box)}\n" for name, box in objects]
+    document = coco_document()
+    for number, (name, box) in enumerate(objects, 100):
+        category = 90 if name == "dog" else 3
+        document["annotations"].append({"id": number, "image_id": 7, "category_id": category, "bbox": list(box)})
+    for source in (
+        yolo(root / "yolo", {"a": "".join(rows), "b": ROW}),
+        voc(root / "voc", {"a": voc_xml(*(voc_object(*entry) for entry in objects)), "b": voc_xml(sound)}),
+        coco(root / "coco", document),
+    ):
+        first = fix_dataset(source, root / f"{source.parent.name}-{source.stem}-1", pictures="link")
+        assert codes(first.remaining) == []
+        second = fix_dataset(first.path, first.path.with_suffix(".2"), pictures="link")
+        assert second.actions().keys() <= {"dedupe"}  # a clipped box may equal another
 
 
 def test_real_bccd_is_repaired(shared: Path, tmp_path: Path) -> None:

@@ -214,6 +214,20 @@ def test_lists_and_several_folders(tmp_path: Path) -> None:
     assert [sample.image_id for sample in dataset.samples["val"]] == ["train/a", "train/b", "more/c"]
 
 
+def test_relative_paths_stay_relative_and_mix_with_absolute_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yolo(tmp_path, {"a": ROW, "b": "0 nan 0 0 0"})
+    monkeypatch.chdir(tmp_path)
+    assert load_dataset("data.yaml", bad_labels="skip-row").split("train")[0].image_id == "a"
+    with pytest.raises(DataError, match=r"^labels/train/b\.txt:1: "):
+        load_dataset("data.yaml")
+    Path("list.txt").write_text(f"images/train/a.png\n{tmp_path}/images/train/b.png\n")
+    Path("data.yaml").write_text("train: list.txt\nnames: [cat, dog, bird]\n")
+    ids = [sample.image_id for sample in load_dataset("data.yaml", bad_labels="skip-row").split("train")]
+    assert ids == ["images/train/a", f"{tmp_path}/images/train/b".lstrip("/")]
+
+
 def test_a_list_names_its_missing_pictures(tmp_path: Path) -> None:
     yolo(tmp_path, {"a": ROW})
     (tmp_path / "list.txt").write_text("images/train/a.png\nimages/train/gone.png\n")

@@ -35,6 +35,10 @@ class Objects:
         return len(self.boxes)
 
 
+LEAST_SIDE = 1e-6
+"""What a repaired box must keep of the picture's width: less is a rounding error, not a box."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """The picture's frame in a file's own unit.
@@ -91,6 +95,7 @@ class RowCollector:
         self.frame, self.problems = frame, problems
         self.word, self.keep_duplicates, self.clip = word, keep_duplicates, clip
         self._seen: dict[tuple[int, BoxTuple, bool], int | str] = {}
+        self._mended: set[tuple[int, BoxTuple]] = set()
         self._kept: list[tuple[BoxTuple, int, bool, bool, int | str, float]] = []
 
     def refuse(
@@ -138,7 +143,7 @@ class RowCollector:
         first = self._seen.setdefault(key, row)
         if first != row:
             words = f"the same box as {self.word} {first}, expected once: take it out"
-            self.refuse("duplicate", words, row=row, line=line, before=box, repair=Repair("dedupe", label, None))
+            self.refuse("duplicate", words, row=row, line=line, before=box, repair=Repair("dedupe"))
             if not self.keep_duplicates:
                 return
         self._kept.append((box, label, crowd, difficult, row, area))
@@ -198,8 +203,12 @@ class RowCollector:
         else:
             return DROP
         fixed = (x1, y1, x2, y2)
-        sound = self.judge(fixed, (x2 - x1 - spare[0], y2 - y1 - spare[1])) is None
-        return Repair(action, label, fixed) if sound else DROP
+        size = (x2 - x1 - spare[0], y2 - y1 - spare[1])
+        if min(size) < LEAST_SIDE * (self.frame.width or 1) or self.judge(fixed, size) is not None:
+            return DROP
+        repeated = (label, fixed) in self._mended
+        self._mended.add((label, fixed))
+        return Repair("dedupe") if repeated else Repair(action, label, fixed)
 
     def objects(self, *, areas: bool = False) -> Objects:
         """The boxes that were kept."""

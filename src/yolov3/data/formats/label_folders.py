@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..dataset import Sample
@@ -47,7 +48,7 @@ def read_split(
     """Read the labels of a split's pictures. Pictures without a label file are background, and reported."""
     parents = dict.fromkeys(os.path.dirname(picture) for picture in pictures)  # noqa: PTH120
     places = {folder: label_folder(folder, folders) for folder in parents}
-    start = len(os.path.commonpath(places)) if places else 0
+    start = _common_length(places)
     files: list[str | None] = []
     owners: dict[str, Path] = {}
     for picture in pictures:
@@ -63,6 +64,14 @@ def read_split(
     _report_missing(split, pictures, missing, places, problems)
     _report_left_over(split, places, folders, problems)
     return samples
+
+
+def _common_length(folders: Iterable[str]) -> int:
+    """How many letters of all paths are the folder that they share; 0 where they share none."""
+    try:
+        return len(os.path.commonpath(list(folders)))
+    except ValueError:  # absolute and relative ones, other drives, or no path at all
+        return 0
 
 
 def _read_samples(

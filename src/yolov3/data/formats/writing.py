@@ -95,7 +95,12 @@ def write_yolo(dataset: Dataset, folder: Path, pictures: Pictures) -> Written:
 def yolo_rows(labels: NDArray[np.int64], boxes: FloatArray) -> str:
     """The text of a label file: cxcywh boxes (N, 4) in parts of the picture."""
     rows = zip(labels.tolist(), boxes.tolist(), strict=True)
-    return "".join(f"{label} {' '.join(f'{value:.{DIGITS}f}' for value in box)}\n" for label, box in rows)
+    return "".join(f"{label} {' '.join(map(_decimal, box))}\n" for label, box in rows)
+
+
+def _decimal(value: float) -> str:
+    """A plain decimal; in powers of ten only where it would otherwise become 0."""
+    return f"{value:.{DIGITS}e}" if 0 < value < 1e-6 else f"{value:.{DIGITS}f}"
 
 
 def write_data_yaml(
