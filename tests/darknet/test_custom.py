@@ -55,12 +55,12 @@ def without_mask(sections: list[Section]) -> list[Section]:
     return sections
 
 
-def pyramid(*kernels: int, order: tuple[int, ...]) -> list[Section]:
-    """An SPP whose route joins its parts in the given order."""
+def pyramid(*kernels: int, order: tuple[int, ...], behind: list[Section] | None = None) -> list[Section]:
+    """An SPP whose route joins its parts in the given order, and what follows the route."""
     pools: list[Section] = [maxpool(kernels[0], 1)]
     for place, kernel in enumerate(kernels[1:], 1):
         pools += [route(-2 * place), maxpool(kernel, 1)]
-    return [*stem(), conv(8, 1), *pools, route(*order), conv(16, 1), conv(8), *ONE_HEAD]
+    return [*stem(), conv(8, 1), *pools, route(*order), *(behind or [conv(16, 1), conv(8)]), *ONE_HEAD]
 
 
 CASES: dict[str, list[Section]] = {
@@ -87,6 +87,17 @@ CASES: dict[str, list[Section]] = {
     "pyramid 5 9 13": pyramid(5, 9, 13, order=(-6, -5, -3, -1)),
     "pyramid of two, mixed": pyramid(3, 7, order=(-3, -1, -4)),
     "pyramid, large first": pyramid(9, 5, order=(-4, -3, -1)),
+    "pyramid before groups": pyramid(3, 5, order=(-1, -3, -4), behind=[conv(16, 1, groups=4)]),
+    "pyramid feeds a head": pyramid(3, 5, order=(-1, -3, -4), behind=[route(-1)]),
+    "pyramid feeds a head and more": pyramid(
+        3, 5, order=(-1, -3, -4), behind=[*ONE_HEAD, route(-3), conv(8, 1), conv(8, 3, 2)]
+    ),
+    "pyramid with a pool read elsewhere": pyramid(3, 5, order=(-1, -3, -4), behind=[conv(16, 1), route(-1, 3)]),
+    "pyramid with its input read elsewhere": pyramid(3, 5, order=(-1, -3, -4), behind=[conv(16, 1), route(-1, 2)]),
+    "pyramid with its route read elsewhere": pyramid(3, 5, order=(-1, -3, -4), behind=[conv(16, 1), route(-1, -2)]),
+    "pyramid with two readers": pyramid(
+        3, 5, order=(-1, -3, -4), behind=[conv(16, 1), route(-2), conv(8, 1), route(-1, -3)]
+    ),
     "pyramid joined twice": pyramid(3, 5, order=(-1, -3, -4, -4)),
     **{f"max-pool {size}/{stride}": [net(96, 96), conv(8, 3, 2), maxpool(size, stride), conv(8), *ONE_HEAD]
        for size, stride in ((2, 1), (3, 1), (4, 1), (5, 1), (2, 2), (3, 2), (4, 2), (1, 2), (2, 3), (3, 3))},

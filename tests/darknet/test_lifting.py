@@ -245,7 +245,8 @@ def test_a_chain_is_cut_where_a_route_taps_it() -> None:
         ([conv(8, 1), conv(16, activation="mish"), shortcut(-3)], ["Conv", "Conv", "Add"]),
         ([conv(8, 1), conv(16, batch_normalize=None), shortcut(-3)], ["Conv", "Conv", "Add"]),
         ([conv(8, 1), conv(16, groups=2), shortcut(-3)], ["Conv", "Conv", "Add"]),
-        ([conv(8, 1), conv(16), shortcut(-4), route(-3)], ["Conv", "Conv", "Add"]),  # adds something else
+        ([conv(8, 1), conv(16), shortcut(-4)], ["Conv", "Conv", "Add"]),  # adds something else
+        ([conv(8, 1), route(-2), conv(16), shortcut(-4)], ["Conv", "Conv", "Add"]),  # reads something else
         ([conv(8, 1), conv(16), shortcut(-3), route(-3), conv(8)], ["Conv", "Conv", "Add", "Conv"]),  # read inside
     ],
 )
@@ -300,6 +301,21 @@ def test_a_pyramid_is_lifted_in_whatever_order_it_is_joined(order: tuple[int, ..
     pools = [maxpool(3, 1), route(-2), maxpool(7, 1), route(-4), maxpool(5, 1)]
     rows = generic_rows(conv(8, 1), *pools, route(*order), conv(12, 1))
     assert rows == ["[-1, 1, SPP, [12, [3, 5, 7]]]"]
+
+
+@pytest.mark.parametrize(
+    "last", [conv(12, 3), conv(12, 1, activation="mish"), conv(12, 1, batch_normalize=None), conv(12, 1, groups=2)]
+)
+def test_a_pyramid_before_another_convolution_stays_flat(last: Section) -> None:
+    pools = [maxpool(3, 1), route(-2), maxpool(5, 1)]
+    spec = imported([*STEM, conv(8, 1), *pools, route(-4, -3, -1), last, *HEAD]).spec
+    assert [row.module for row in spec.rows[3:-1]] == ["nn.MaxPool2d", "nn.MaxPool2d", "Concat", "Conv"]
+
+
+def test_small_anchors_survive_being_written() -> None:
+    spec = imported([*STEM, *head((0, 1), 2, (0.00001, 1e-5, 2.5, 65536))]).spec
+    assert spec.anchors.pool == ((1e-5, 1e-5), (2.5, 65536))
+    assert read_spec(write_spec(spec), "again") == spec
 
 
 def test_a_pyramid_joined_twice_keeps_every_channel() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ..spec.modules import ACTIVATIONS, MAX_XY_SCALE
 from ..spec.primitives import MAX_CHANNELS, MAX_KERNEL
-from ..spec.reading import MAX_ANCHORS, MAX_CLASSES
+from ..spec.reading import MAX_ANCHOR, MAX_ANCHORS, MAX_CLASSES
 from .cfg import Section, shortened
 
 # Darknet's spelling → ours; the yolov3 and yolov4 families use these.
@@ -315,8 +315,11 @@ class _Flattener:
 
     def anchors(self, yolo: Section) -> tuple[tuple[float, float], ...]:
         values = yolo.numbers("anchors")
-        if not values or len(values) % 2 or min(values) <= 0:
-            raise yolo.error(f"anchors has {len(values)} numbers, expected pairs w,h of positive numbers", "anchors")
+        if not values or len(values) % 2:
+            raise yolo.error(f"anchors has {len(values)} numbers, expected pairs w,h", "anchors")
+        wrong = next((value for value in values if not 0 < value <= MAX_ANCHOR), None)
+        if wrong is not None:
+            raise yolo.error(f"anchors has {wrong:g}, expected pixels above 0 and up to {MAX_ANCHOR:,}", "anchors")
         if len(values) > 2 * MAX_ANCHORS:
             raise yolo.error(f"anchors has {len(values) // 2:,} pairs, expected at most {MAX_ANCHORS:,}", "anchors")
         count = yolo.integer("num", len(values) // 2, 1, MAX_CHANNELS)
