@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -155,6 +157,13 @@ def test_fault_132_eight_threads_on_one_detector(detector: Detector) -> None:
     with ThreadPoolExecutor(8) as pool:
         for found, wanted in zip(pool.map(detector, paths), expected, strict=True):
             same(found, wanted)
+
+
+def test_fault_132_copies_and_pickles_have_an_engine_of_their_own(image: np.ndarray) -> None:
+    original = Detector(threads=1, classes=["cup"], size=320, conf=0.1, rect=True, resize="letterbox")
+    for other in (copy.deepcopy(original), pickle.loads(pickle.dumps(original))):
+        assert other is not original and other.thresholds == original.thresholds and other.size_wh == (320, 320)
+        same(other(image), original(image), 0)
 
 
 def test_threads_must_be_positive() -> None:

@@ -152,19 +152,29 @@ def test_the_onnx_file_is_valid_and_free_in_batch_and_size() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_weights_that_are_not_finite_are_refused(bad: float) -> None:
-    model = random_model(small_spec())
-    weight = model.tensors["3.conv.weight"] if "3.conv.weight" in model.tensors else model.tensors["2.conv.weight"]
-    weight = weight.copy()
+@pytest.mark.parametrize("engine", ["ncnn", "onnxruntime"])
+def test_weights_that_are_not_finite_are_refused(bad: float, engine: str, images: np.ndarray) -> None:
+    model = random_model(small_spec(), size_wh=(96, 64))
+    weight = model.tensors["2.conv.weight"].copy()
     weight.flat[5] = bad
     with pytest.raises(ModelError, match=r"2 has weights that are not finite"):
-        lower(replace(model, tensors={**model.tensors, "2.conv.weight": weight}))
+        run(replace(model, tensors={**model.tensors, "2.conv.weight": weight}), images, engine)
 
 
-def test_a_negative_variance_is_refused() -> None:
-    model = random_model(small_spec())
+@pytest.mark.parametrize("engine", ["ncnn", "onnxruntime"])
+def test_a_negative_variance_is_refused(engine: str, images: np.ndarray) -> None:
+    model = random_model(small_spec(), size_wh=(96, 64))
+    negative = -model.tensors["2.bn.running_var"]
     with pytest.raises(ModelError, match=r"2\.bn\.running_var has negative"):
-        lower(replace(model, tensors={**model.tensors, "2.bn.running_var": -model.tensors["2.bn.running_var"]}))
+        run(replace(model, tensors={**model.tensors, "2.bn.running_var": negative}), images, engine)
+
+
+@pytest.mark.parametrize("engine", ["ncnn", "onnxruntime"])
+def test_few_pictures_get_the_same_results(engine: str, images: np.ndarray) -> None:
+    graph = lower(random_model(small_spec(), size_wh=(96, 64)))
+    many, few = (make_engine(engine, graph, 1, few=few)(images) for few in (False, True))
+    for one, other in zip(many, few, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-4)
 
 
 def test_zero_variance_works_with_an_epsilon(images: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -185,9 +186,7 @@ def test_a_video_whose_size_changes(tmp_path: Path) -> None:
 
 def test_names_in_a_run(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
-    frames = [
-        Frame(name, np.zeros((4, 4, 3), np.uint8)) for name in ("a/x.jpg", "b/x.png", "b/X.bmp", "-")
-    ]
+    frames = [Frame(name, np.zeros((4, 4, 3), np.uint8)) for name in ("a/x.jpg", "b/x.png", "b/X.bmp", "-")]
     assert [folder.stem(frame) for frame in frames] == ["x", "x-2", "X-3", "stdin"]
     video = [Frame("x.mp4", np.zeros((4, 4, 3), np.uint8), index=index) for index in (0, 5, 9)]
     assert [folder.frame_stem(frame) for frame in video] == ["x-4_000000", "x-4_000005", "x-4_000009"]
@@ -408,6 +407,24 @@ def test_fault_129_a_narrow_terminal_without_colour(photo: Path, tmp_path: Path)
     command = [sys.executable, "-m", "yolov3", "detect", str(photo), "--no-save"]
     run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
     assert run.returncode == 0 and "\x1b" not in run.stdout + run.stderr and run.stderr == ""
+
+
+def test_progress_on_a_terminal_and_silence_elsewhere(photo: Path, tmp_path: Path) -> None:
+    pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
+    command = [sys.executable, "-m", "yolov3", "detect", *[str(photo)] * 12, "--no-save", "--threads", "1"]
+    leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, (24, 100))
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=follower)
+    os.close(follower)
+    seen = b""
+    with contextlib.suppress(OSError):  # the terminal's end
+        while chunk := os.read(leader, 4096):
+            seen += chunk
+    os.close(leader)
+    assert process.wait() == 0
+    assert b"/12" in seen and b"img" in seen, seen
+    quiet = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert quiet.returncode == 0 and quiet.stderr == ""
 
 
 def test_fault_132_a_detector_after_fork(photo: Path) -> None:

@@ -23,6 +23,9 @@ DETECTOR_OPTIONS = (
     *("engine", "threads", "conf", "iou", "max_det", "tile", "overlap"),
 )
 
+# Below so many pictures it is faster not to prepare the engine for many.
+FEW = 5
+
 
 @click.command()
 @click.argument("sources", nargs=-1)
@@ -72,13 +75,13 @@ def detect(sources: tuple[str, ...], batch: int, every: int, **given: Any) -> in
         raise UsageError(f"--batch {batch}: expected 1 or more")
     check_outputs(given)
     stream = open_sources(list(sources) or [str(path) for path in sample_photos()], every=every)
-    detector = make_detector(given)
+    detector = make_detector(given, few=given["tile"] is None and stream.total in range(1, FEW))
     options.print_notes(detector.notes)
     to_stdout = "-" in (given["json"], given["csv"], given["coco"])
     with ExitStack() as stack:
         stack.enter_context(quiet_decoders())
         stack.enter_context(stream)
-        table = Table(sys.stderr if to_stdout else sys.stdout, Progress(stream.total if sys.stderr.isatty() else None))
+        table = Table(sys.stderr if to_stdout else sys.stdout, Progress(stream.total))
         return run(detector, stream, batch, given, table)
 
 
@@ -93,7 +96,7 @@ def check_outputs(given: dict[str, Any]) -> None:
         raise UsageError(f"{files[0]}: named for two kinds of results; give each its own file")
 
 
-def make_detector(given: dict[str, Any]) -> Detector:
+def make_detector(given: dict[str, Any], *, few: bool) -> Detector:
     """The detector that the options ask for."""
     from ..runtime import Detector
 
@@ -101,6 +104,7 @@ def make_detector(given: dict[str, Any]) -> Detector:
     return Detector(
         given["model"],
         classes=None if classes is None else [name.strip() for name in classes.split(",")],
+        few=few,
         **{name: given[name] for name in DETECTOR_OPTIONS},
     )
 

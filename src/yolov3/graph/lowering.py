@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from ..spec.rows import Head
 LOWEST = float(np.finfo(np.float32).min)
 
 
+Weights = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """One operation of the graph.
@@ -24,21 +27,25 @@ class Node:
         name: of the node and its only output; carries the row, as `15`, `4.1.cv2`, `12.maxpool`, `28.heads.0`.
         operation: what it does.
         inputs: names of the nodes that feed it; "images" is the network's input.
-        weight: (out, in / groups, height, width) float32, of a convolution.
-        bias: (out,) float32, of a convolution.
+        model: where a convolution's weights come from.
     """
 
     name: str
     operation: Operation
     inputs: tuple[str, ...]
-    weight: NDArray[np.float32] | None = None
-    bias: NDArray[np.float32] | None = None
+    model: Model = field(repr=False)
 
     @property
-    def weights(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Weight and bias of a convolution."""
-        assert self.weight is not None and self.bias is not None
-        return self.weight, self.bias
+    def weights(self) -> Weights:
+        """Weight (out, in / groups, height, width) and bias (out,) of a convolution, float32.
+
+        Folded each time they are asked for, so that a large network's weights are in memory once, the engine's.
+
+        Raises:
+            ModelError: they are not finite (NaN or infinite weights, a negative variance).
+        """
+        assert isinstance(self.operation, Convolution)
+        return fold(self.model, self.operation)
 
 
 @dataclass(frozen=True)
@@ -66,11 +73,7 @@ INPUT = "images"
 
 
 def lower(model: Model) -> Graph:
-    """Fold and simplify a model's network.
-
-    Raises:
-        ModelError: a folded weight is not finite (NaN or infinite weights, a negative variance).
-    """
+    """A model's network as a graph, pads folded into pools; weights are folded when a node is asked for them."""
     network = model.spec.network
     pads = _pads_in_pools(network)
     names: dict[int, str] = {-1: INPUT}
@@ -85,8 +88,7 @@ def lower(model: Model) -> Graph:
         pad = pads.get(operation.inputs[0])
         if isinstance(operation, MaxPool) and pad is not None:
             operation = replace(operation, padding=_added(operation.padding, pad.padding))
-        weight, bias = fold(model, operation) if isinstance(operation, Convolution) else (None, None)
-        nodes.append(Node(name, operation, inputs, weight, bias))
+        nodes.append(Node(name, operation, inputs, model))
         names[index] = name
     outputs = tuple(names[index] for index in network.head_operations)
     return Graph(tuple(nodes), outputs, network.heads, network.nc, network.max_stride, model.preprocess.scale)
@@ -118,7 +120,7 @@ def _unique_name(operation: Operation, used: Counter[str]) -> str:
     return name if used[name] == 1 else f"{name}.{used[name] - 1}"
 
 
-def fold(model: Model, convolution: Convolution) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def fold(model: Model, convolution: Convolution) -> Weights:
     """Weight and bias (float32) of a convolution with its batch normalisation folded in, worked out in float64.
 
     Raises:

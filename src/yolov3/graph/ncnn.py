@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,33 +28,29 @@ _LAYERS = {
 }
 
 
-def emit_ncnn(graph: Graph) -> tuple[str, bytearray]:
-    """The network for `Net.load_param_mem` and `load_model_mem`.
+def emit_ncnn(graph: Graph) -> tuple[str, Iterator[NDArray[np.float32]]]:
+    """The network for ncnn: its param text, and its bin as arrays that follow each other without gaps.
 
-    The input blob is "images" (3, H, W) float32, scaled; the outputs are named as the graph's.
+    The input blob is "images" (3, H, W) float32, scaled; the outputs are named as the graph's. The arrays are folded
+    as they are asked for, so that the whole bin is never in memory.
     """
     emitter = _Emitter(graph)
     emitter.run()
     header = f"7767517\n{len(emitter.lines)} {emitter.blobs}\n"
-    return header + "\n".join(emitter.lines) + "\n", _joined(emitter.weights)
+    return header + "\n".join(emitter.lines) + "\n", _weights(graph)
 
 
-def _joined(arrays: list[NDArray[np.float32]]) -> bytearray:
-    """The arrays' bytes in one piece, copied once."""
-    data = bytearray(sum(array.nbytes for array in arrays))
-    whole = np.frombuffer(data, np.float32)
-    start = 0
-    for array in arrays:
-        whole[start : start + array.size] = array.reshape(-1)
-        start += array.size
-    return data
+def _weights(graph: Graph) -> Iterator[NDArray[np.float32]]:
+    for node in graph.nodes:
+        if isinstance(node.operation, Convolution):
+            yield np.zeros(1, np.float32)  # four zero bytes: float32 follows
+            yield from node.weights
 
 
 class _Emitter:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.lines: list[str] = []
-        self.weights: list[NDArray[np.float32]] = []
         self.blobs = 0
         self.readers = Counter(source for node in graph.nodes for source in node.inputs)
         self.copies: dict[str, int] = {}
@@ -101,21 +98,20 @@ class _Emitter:
     def describe(self, node: Node) -> tuple[str, str]:
         operation = node.operation
         if isinstance(operation, Convolution):
-            return self.convolution(node, operation)
+            return _describe_convolution(operation)
         return _describe(operation)
 
-    def convolution(self, node: Node, operation: Convolution) -> tuple[str, str]:
-        weight, bias = node.weights
-        self.weights += [np.zeros(1, np.float32), weight, bias]  # four zero bytes: float32 follows
-        (kernel_h, kernel_w), (pad_h, pad_w) = operation.kernel_hw, operation.padding_hw
-        stride = operation.stride
-        parameters = (
-            f" 0={operation.channels} 1={kernel_w} 11={kernel_h} 3={stride} 13={stride} 4={pad_w} 14={pad_h} 5=1 "
-            f"6={weight.size}"
-        )
-        if operation.groups == 1:
-            return "Convolution", parameters
-        return "ConvolutionDepthWise", f"{parameters} 7={operation.groups}"
+
+def _describe_convolution(operation: Convolution) -> tuple[str, str]:
+    (kernel_h, kernel_w), (pad_h, pad_w) = operation.kernel_hw, operation.padding_hw
+    stride = operation.stride
+    parameters = (
+        f" 0={operation.channels} 1={kernel_w} 11={kernel_h} 3={stride} 13={stride} 4={pad_w} 14={pad_h} 5=1 "
+        f"6={operation.weight_count}"
+    )
+    if operation.groups == 1:
+        return "Convolution", parameters
+    return "ConvolutionDepthWise", f"{parameters} 7={operation.groups}"
 
 
 def _describe(operation: Operation) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +79,7 @@ class Detector:
         multi_label: bool = False,
         tile: int | None = None,
         overlap: float = 0.2,
+        few: bool = False,
     ) -> None:
         """Load the model and build the engine.
 
@@ -96,6 +98,7 @@ class Detector:
             multi_label: let one box count for several classes, as Darknet and scoring do.
             tile: also look at squares of this many pixels of pictures larger than that, for small objects.
             overlap: the share of a tile's side that the next one repeats, 0 to 0.9.
+            few: only a few pictures are coming: the engine starts sooner, with less memory, and runs slower.
 
         Raises:
             ModelError: the model can't be read or doesn't suit the size.
@@ -120,9 +123,28 @@ class Detector:
         self.thresholds = Thresholds(conf, iou, max_det, chosen, multi_label)
         graph = lower(model)
         self._heads = graph.heads
+        self._options = {
+            "size": self.size_wh,
+            "rect": rect,
+            "engine": engine,
+            "threads": threads,
+            "conf": conf,
+            "iou": iou,
+            "max_det": max_det,
+            "classes": None if chosen is None else sorted(chosen),
+            "multi_label": multi_label,
+            "tile": tile,
+            "overlap": overlap,
+            "few": few,
+        }
         self._tiling = None if tile is None else Tiling(tile, overlap)
         self._rect_stride = graph.max_stride if rect else None
-        self._engine = make_engine(engine, graph, default_threads() if threads is None else _positive(threads))
+        cores = default_threads() if threads is None else _positive(threads)
+        self._engine = make_engine(engine, graph, cores, few=few)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and other processes get a detector of their own, with an engine of its own."""
+        return _rebuild, (self.model, self._options)
 
     def __call__(self, image: Picture) -> Detections:
         """Detect objects in one picture.
@@ -193,6 +215,10 @@ class Detector:
         pad = self.model.preprocess.pad
         canvases = [letterbox_image(picture, plan, pad) for picture, plan in zip(pictures, plans, strict=True)]
         return self._engine(canvases[0][None] if len(canvases) == 1 else np.stack(canvases))
+
+
+def _rebuild(model: Model, options: dict[str, Any]) -> Detector:
+    return Detector(model, **options)
 
 
 def _size_wh(picture: NDArray[np.uint8]) -> tuple[int, int]:

@@ -43,13 +43,14 @@ ENGINES = tuple(_ENGINES)
 DEFAULT_ENGINE = "ncnn"
 
 
-def make_engine(name: str, graph: Graph, threads: int) -> Engine:
+def make_engine(name: str, graph: Graph, threads: int, *, few: bool = False) -> Engine:
     """Build an engine for a graph.
 
     Args:
         name: one of `ENGINES`.
         graph: from `lower`.
         threads: how many the engine may use, 1 or more.
+        few: few pictures are coming: start soon rather than run fast.
 
     Raises:
         UsageError: no such engine.
@@ -59,8 +60,8 @@ def make_engine(name: str, graph: Graph, threads: int) -> Engine:
         raise UsageError(f"engine {name!r} is not known, expected one of {', '.join(ENGINES)}")
     module, kind, package, extra = _ENGINES[name]
     try:
-        build: Callable[[Graph, int], Engine] = getattr(import_module(module, __name__), kind)
+        build: Callable[[Graph, int, bool], Engine] = getattr(import_module(module, __name__), kind)
     except ImportError as error:
         wanted = f"yolov3[{extra}]" if extra else package
         raise Yolov3Error(f"engine {name}: {error.name or package} is not installed; pip install '{wanted}'") from None
-    return build(graph, threads)
+    return build(graph, threads, few)

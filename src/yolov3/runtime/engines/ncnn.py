@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Iterator
+
 import ncnn
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +22,7 @@ class NcnnEngine:
     A `Net` may be read by many threads at once; each call has an extractor of its own.
     """
 
-    def __init__(self, graph: Graph, threads: int) -> None:
+    def __init__(self, graph: Graph, threads: int, few: bool) -> None:
         parameters, weights = emit_ncnn(graph)
         self._outputs = graph.outputs
         self._scale = graph.scale
@@ -27,13 +30,13 @@ class NcnnEngine:
         option = self._net.opt
         option.num_threads = threads
         option.lightmode = True
+        # Winograd's weights take time and memory to prepare, which pays from about five pictures on.
+        option.use_winograd_convolution = not few
         # Exactness first: no half precision anywhere.
         for half in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage", "bf16_packed"):
             setattr(option, f"use_{half}", False)
-        self._weights = weights  # ncnn reads from these bytes for as long as the net lives
-        if self._net.load_param_mem(parameters) != 0:
+        if self._net.load_param_mem(parameters) != 0 or self._net.load_model(_Reader(weights)) != 0:
             raise Yolov3Error("ncnn refused the network")
-        self._net.load_model_mem(weights)
 
     def __call__(self, images: NDArray[np.uint8]) -> RawHeads:
         per_image = [self._run(image) for image in images]
@@ -52,3 +55,40 @@ class NcnnEngine:
                 raise Yolov3Error(f"ncnn could not run the network at {width}×{height} (out of memory?)")
             heads.append(np.array(blob))
         return heads
+
+
+class _Reader(ncnn.DataReader):  # type: ignore[misc]
+    """Hands ncnn the weights array by array, into ncnn's own memory.
+
+    Memory that is touched for the first time costs more than computing here: a network in one piece would be copied
+    twice (docs/decisions/003-start-up.md).
+    """
+
+    def __init__(self, arrays: Iterator[NDArray[np.float32]]) -> None:
+        super().__init__()
+        self._arrays = arrays
+        self._rest = np.zeros(0, np.float32)
+
+    def read(self, capsule: object, size: int) -> int:
+        """Copy `size` bytes to the address in the capsule; called by ncnn."""
+        address, done = _address(capsule), 0
+        while done < size:
+            if not self._rest.size:
+                self._rest = np.ascontiguousarray(next(self._arrays)).reshape(-1)
+            part = min(self._rest.nbytes, size - done)
+            ctypes.memmove(address + done, self._rest.ctypes.data, part)
+            self._rest = self._rest[part // 4 :]
+            done += part
+        return size
+
+
+def _address(capsule: object) -> int:
+    name = _capsule_name(capsule)
+    address: int = _capsule_pointer(capsule, name)
+    return address
+
+
+_capsule_name = ctypes.pythonapi.PyCapsule_GetName
+_capsule_name.restype, _capsule_name.argtypes = ctypes.c_char_p, (ctypes.py_object,)
+_capsule_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+_capsule_pointer.restype, _capsule_pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)

@@ -15,11 +15,13 @@ from . import RawHeads
 class OnnxRuntimeEngine:
     """Runs a graph with ONNX Runtime, a whole batch at a time."""
 
-    def __init__(self, graph: Graph, threads: int) -> None:
+    def __init__(self, graph: Graph, threads: int, few: bool) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        if few:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         self._scale = np.float32(graph.scale)
         self._outputs = list(graph.outputs)
         self._session = onnxruntime.InferenceSession(
