@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -124,6 +125,10 @@ class Repair(NamedTuple):
 DROP = Repair("drop")
 
 
+_shown = lru_cache(256)(display_name)
+# A bad file often has many bad rows, one behind the other.
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing found in a dataset.
@@ -162,12 +167,12 @@ class Problem:
     def __str__(self) -> str:
         """One line: `labels/x.txt:3: what was found, what was expected, what to do`."""
         line = f":{self.line}" if self.line is not None else ""
-        return f"{display_name(self.file)}{line}: {self.message}"
+        return f"{_shown(self.file)}{line}: {self.message}"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: file, line, code, severity, split, message."""
         return {
-            "file": display_name(self.file),
+            "file": _shown(self.file),
             "line": self.line,
             "code": self.code,
             "severity": self.severity,
