@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from .errors import Yolov3Error
+from .errors import Yolov3Error, shown
 
 MAX_BYTES = 4 << 20
 MAX_DEPTH = 20
@@ -61,14 +61,15 @@ def parse_yaml(text: str, name: str, error: type[Yolov3Error], *, max_bytes: int
 def _refuse_references(text: str, name: str, error: type[Yolov3Error]) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise error(f"{name}:{line}: YAML anchors and aliases (& and *) are not accepted; write the value out")
         tag = getattr(event, "tag", None)
-        if tag is not None and not tag.startswith("tag:yaml.org,2002:"):
-            raise error(f"{name}:{line}: the tag {tag} is not accepted, expected plain values")
         if tag is not None and tag.startswith("tag:yaml.org,2002:python"):
             raise error(f"{name}:{line}: Python objects are not accepted, expected plain values")
+        if tag is not None:  # YAML's own too: PyYAML stumbles over `!!bool maybe`
+            tag = shown(tag.replace("tag:yaml.org,2002:", "!!")).strip("'")
+            raise error(f"{name}:{line}: the tag {tag} is not accepted, expected plain values")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             raise error(f"{name}:{line}: nested too deeply, expected at most {MAX_DEPTH} levels")
@@ -89,10 +90,14 @@ class _Reader:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
+        return self._scalar(node)
+
+    def _scalar(self, node: yaml.Node) -> Any:
         try:
-            return self._scalars.construct_object(node)  # type: ignore[no-untyped-call]
-        except ValueError as problem:
-            raise self.error(f"{self.name}:{node.start_mark.line + 1}: {problem}") from None
+            return self._scalars.construct_object(node)
+        except ValueError as problem:  # a 99th month, a number of thousands of digits
+            line = node.start_mark.line + 1
+            raise self.error(f"{self.name}:{line}: {shown(node.value)} can't be read: {problem}") from None
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[Any, Any]:
         result: dict[Any, Any] = {}
@@ -100,9 +105,9 @@ class _Reader:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
                 raise self.error(f"{self.name}:{line}: a key must be a plain word or number")
-            key = self._scalars.construct_object(key_node)  # type: ignore[no-untyped-call]
+            key = self._scalar(key_node)
             if key in result:
-                raise self.error(f"{self.name}:{line}: the key {key!r} stands here for the second time")
+                raise self.error(f"{self.name}:{line}: the key {shown(key)} stands here for the second time")
             self.lines[(*path, key)] = line
             result[key] = self.read(value_node, (*path, key))
         return result
