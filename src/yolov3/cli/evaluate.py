@@ -90,8 +90,8 @@ def evaluate(data: Path, split: str | None, output: Path | None, no_save: bool, 
 
 
 def split_name(loaded: Dataset, split: str | None) -> str:
-    """The name of the split that is scored."""
-    members = loaded.split(split)
+    """The name of the split that is scored; a single COCO file is one split, whatever its name."""
+    members = loaded.split(None if len(loaded.samples) == 1 else split)
     return next(name for name, samples in loaded.samples.items() if samples is members)
 
 

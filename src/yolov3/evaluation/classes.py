@@ -63,7 +63,7 @@ def match_classes(
 
 
 def _unmatched(names: Sequence[str], model_names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(names[0], model_names, 1, 0.5)
+    near = difflib.get_close_matches(names[0], model_names, 1)
     hint = f"did the model's {near[0]!r} mean that? " if near else ""
     return (
         f"the dataset has objects of {_listed(names)}, which the model doesn't know: {hint}"

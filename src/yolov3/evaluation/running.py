@@ -25,13 +25,6 @@ STAGE_SAMPLES = 50
 
 
 @runtime_checkable
-class Batched(Protocol):
-    """A detector that takes several pictures at once."""
-
-    def batch(self, images: Sequence[UInt8Array]) -> Sequence[Detections]: ...
-
-
-@runtime_checkable
 class Staged(Protocol):
     """A detector whose stages can be timed one by one (`runtime.Detector`)."""
 
@@ -129,7 +122,8 @@ def run_detector(
         decoded = time.perf_counter()
         for sample, picture in zip(members, pictures, strict=True):
             sample.boxes_for((picture.shape[1], picture.shape[0]))  # raises where the size isn't the declared one
-        found = detector.batch(pictures) if isinstance(detector, Batched) and batch > 1 else [*map(detector, pictures)]
+        together = getattr(detector, "batch", None)
+        found = [*map(detector, pictures)] if together is None or len(pictures) == 1 else together(pictures)
         detected = time.perf_counter()
         stopwatch.decode += decoded - began
         stopwatch.detect += detected - decoded
