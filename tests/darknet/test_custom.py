@@ -12,7 +12,7 @@ from yolov3.postprocess import Thresholds, head_candidates
 from yolov3.spec import read_spec, write_spec
 
 from .engines import ENGINES, OpenCVNet, assert_close, engine_heads, load, numpy_heads, random_image
-from .family import TINY_ANCHORS, tiny_sections
+from .family import TINY_ANCHORS, tiny_sections, yolov3_sections
 from .oracle import sigmoid
 from .writer import (
     Section,
@@ -42,6 +42,13 @@ def three_scale_tiny() -> list[Section]:
     return [*tiny_sections(classes=3, divide=8, width=128, height=96, small_mask=(1, 2, 3)), *third]
 
 
+def thinner_layer() -> list[Section]:
+    """The structure of yolov3, but the first convolution of a pair in a head has not half of the second's channels."""
+    sections = yolov3_sections(classes=2, divide=16, width=96, height=64)
+    sections[76][1]["filters"] = 24
+    return sections
+
+
 def five_heads() -> list[Section]:
     """Strides 4 to 64, small first as in the yolov4 family, other numbers of anchors a head."""
     sections = [net(128, 128), conv(8, 3, 2), conv(8, 3, 2)]
@@ -55,12 +62,14 @@ def without_mask(sections: list[Section]) -> list[Section]:
     return sections
 
 
-def pyramid(*kernels: int, order: tuple[int, ...], behind: list[Section] | None = None) -> list[Section]:
+def pyramid(
+    *kernels: int, order: tuple[int, ...], behind: list[Section] | None = None, channels: int = 8
+) -> list[Section]:
     """An SPP whose route joins its parts in the given order, and what follows the route."""
     pools: list[Section] = [maxpool(kernels[0], 1)]
     for place, kernel in enumerate(kernels[1:], 1):
         pools += [route(-2 * place), maxpool(kernel, 1)]
-    return [*stem(), conv(8, 1), *pools, route(*order), *(behind or [conv(16, 1), conv(8)]), *ONE_HEAD]
+    return [*stem(), conv(channels, 1), *pools, route(*order), *(behind or [conv(16, 1), conv(8)]), *ONE_HEAD]
 
 
 CASES: dict[str, list[Section]] = {
@@ -98,6 +107,8 @@ CASES: dict[str, list[Section]] = {
     "pyramid with two readers": pyramid(
         3, 5, order=(-1, -3, -4), behind=[conv(16, 1), route(-2), conv(8, 1), route(-1, -3)]
     ),
+    "pyramid not of half its input": pyramid(3, 5, order=(-1, -3, -4), channels=6),
+    "the family with one thinner layer": thinner_layer(),
     "pyramid joined twice": pyramid(3, 5, order=(-1, -3, -4, -4)),
     **{f"max-pool {size}/{stride}": [net(96, 96), conv(8, 3, 2), maxpool(size, stride), conv(8), *ONE_HEAD]
        for size, stride in ((2, 1), (3, 1), (4, 1), (5, 1), (2, 2), (3, 2), (4, 2), (1, 2), (2, 3), (3, 3))},

@@ -175,6 +175,18 @@ def test_tiny_masks_share_one_pool(mask: tuple[int, ...], masks: tuple[tuple[int
     assert spec.network.heads[0].anchors == tuple(spec.anchors.pool[index] for index in mask)
 
 
+@pytest.mark.parametrize("masks", [((3, 4, 5), (0, 1, 2)), ((0, 2, 1), (3, 4, 5)), ((0, 1, 2), (0, 1, 2))])
+def test_masks_stay_as_the_cfg_has_them(masks: tuple[tuple[int, ...], ...]) -> None:
+    sections = tiny_sections(divide=8, small_mask=masks[0])
+    for _, values in sections:
+        if values.get("mask") == "3,4,5" and masks[1] != (3, 4, 5):
+            values["mask"] = "0,1,2"
+            break
+    spec = imported(sections).spec
+    assert (len(spec.anchors.pool), spec.anchors.masks) == (6, masks)
+    assert read_spec(write_spec(spec), "again") == spec
+
+
 def test_family_structure_with_other_widths_and_classes_keeps_the_numbering() -> None:
     spec = imported(yolov3_sections(classes=3, divide=8, width=96, height=64)).spec
     assert texts(spec)[:3] == ["[-1, 1, Conv, [4, 3, 1]]", "[-1, 1, Conv, [8, 3, 2]]", "[-1, 1, Bottleneck, [8]]"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from ..spec.primitives import Add, Concat, Convolution, MaxPool, Network, Operation, Pad, Upsample
 from ..spec.reading import FAMILY, MAX_ANCHORS, MAX_NUMBER, family_spec
@@ -337,12 +336,7 @@ def sorted_heads(flat: FlatNetwork) -> list[FlatHead]:
 def _anchors(heads: list[FlatHead]) -> Anchors:
     """One pool for all heads; official cfgs repeat the same list in each `[yolo]`."""
     if all(head.anchors == heads[0].anchors for head in heads):
-        anchors = Anchors(heads[0].anchors, tuple(head.mask for head in heads))
-        used = sorted(index for mask in anchors.masks for index in mask)
-        per_head = Anchors.per_head(tuple(anchors.of_head(head) for head in range(len(heads))))
-        disjoint = used == list(range(len(anchors.pool)))
-        in_order = all(max(first) < min(second) for first, second in pairwise(anchors.masks))
-        return per_head if disjoint and in_order else anchors
+        return Anchors(heads[0].anchors, tuple(head.mask for head in heads))
     pool = tuple(dict.fromkeys(shape for head in heads for shape in head.anchors))
     if len(pool) > MAX_ANCHORS:
         raise heads[-1].yolo.error(f"the heads have {len(pool):,} anchors, expected at most {MAX_ANCHORS:,}", "anchors")
