@@ -236,6 +236,10 @@ REFUSED = {
     "True as a side": (row("[-1, 1, nn.ZeroPad2d, [[0, true, 0, 1]]]"), ROW_2 + r".*\[0, True, 0, 1\], expected"),
     "padded with NaN": (row("[-1, 1, nn.ConstantPad2d, [[0, 1, 0, 1], .nan]]"), ROW_2 + r".*the value, is nan"),
     "padded with infinity": (row("[-1, 1, nn.ConstantPad2d, [[0, 1, 0, 1], .inf]]"), ROW_2 + r".*is inf"),
+    "padded with 400 digits": (
+        row(f"[-1, 1, nn.ConstantPad2d, [[0, 1, 0, 1], {'9' * 400}]]"),
+        ROW_2 + r".*the value, is 9+…, expected a number up to 1,000,000 or -\.inf",
+    ),
     "an upsample to a size": (row("[-1, 1, nn.Upsample, [52, 2]]"), ROW_2 + r".*the size, is 52, expected None"),
     "a linear upsample": (
         row("[-1, 1, nn.Upsample, [None, 2, bilinear]]"),

@@ -33,6 +33,7 @@ ACTIVATIONS = {
 }
 
 MAX_XY_SCALE = 4
+MAX_PAD_VALUE = 1_000_000
 
 
 def activation_name(text: object) -> str | None:
@@ -240,8 +241,9 @@ def _constant_pad(builder: Builder, row: Row, sources: tuple[int, ...]) -> int:
     """`nn.ConstantPad2d [[left, right, top, bottom], value]`; −∞ stands before a max-pool."""
     args = Arguments(builder.spec, row, 2)
     value = args.values[1] if len(args.values) > 1 else None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value) or value == math.inf:
-        raise args.fail("args[1], the value,", value, "a number or -.inf")
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not (abs(value) <= MAX_PAD_VALUE or value == -math.inf):
+        raise args.fail("args[1], the value,", value, f"a number up to {MAX_PAD_VALUE:,} or -.inf")
     return _pad(builder, row, _one_source(builder, row, sources), _padding(args), float(value))
 
 
