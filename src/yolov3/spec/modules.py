@@ -240,7 +240,7 @@ def _zero_pad(builder: Builder, row: Row, sources: tuple[int, ...]) -> int:
 def _constant_pad(builder: Builder, row: Row, sources: tuple[int, ...]) -> int:
     """`nn.ConstantPad2d [[left, right, top, bottom], value]`; −∞ stands before a max-pool."""
     args = Arguments(builder.spec, row, 2)
-    value = args.values[1] if len(args.values) > 1 else None
+    value: Any = args.values[1] if len(args.values) > 1 else None
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not (abs(value) <= MAX_PAD_VALUE or value == -math.inf):
         raise args.fail("args[1], the value,", value, f"a number up to {MAX_PAD_VALUE:,} or -.inf")
