@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 
 from .errors import Yolov3Error
+
+
+def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
+    """Open a regular file for reading; a folder, pipe or device, which could block for ever, is an OSError too.
+
+    Raises:
+        OSError: it is missing, unreadable or no regular file; `strerror` says it in words.
+    """
+    mode = Path(path).stat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
+        raise OSError(errno.EINVAL, f"{kind}, a regular file expected")
+    return Path(path).open("rb")
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def box_iou(boxes: FloatArray, others: FloatArray) -> FloatArray:
     side = np.maximum(right_bottom - left_top, 0)
     intersection = side[..., 0] * side[..., 1]
     union = box_area(boxes)[:, None] + box_area(others)[None, :] - intersection
-    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    return np.asarray(np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0))
 
 
 def clip_boxes(boxes: FloatArray, size_wh: tuple[int, int]) -> FloatArray:

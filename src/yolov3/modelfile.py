@@ -10,14 +10,13 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ModelError
-from .files import atomic_path
+from .files import atomic_path, open_regular
 from .spec import Spec, check_size, read_spec, write_spec
 
 FORMAT = 1
@@ -170,7 +169,7 @@ class Model:
 def _check_header(path: str | os.PathLike[str], origin: str) -> None:
     """Refuse what can't be a safetensors file before the library reads it."""
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(9)
             size = file.seek(0, os.SEEK_END)
     except OSError as error:

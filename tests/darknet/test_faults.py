@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -694,3 +695,15 @@ def test_alexeyabs_keys_without_letter_box_are_noted() -> None:
     assert network.resize == "letterbox"
     assert len(network.notes) == 1 and "stretches pictures unless letter_box=1" in network.notes[0]
     assert network.spec.network.heads[0].xy_scale == 1.05
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+@pytest.mark.parametrize("which", ["x.cfg", "x.weights", "x.yaml", "x.safetensors"])
+def test_fault_50_a_pipe_for_a_model_file_is_refused_not_waited_for(which: str, cli: Cli, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / which)
+    if which == "x.weights":
+        (tmp_path / "x.cfg").write_text(family_text("yolov3-tiny"))
+        result = cli("detect", "--model", tmp_path / "x.cfg", "--weights", tmp_path / which)
+    else:
+        result = cli("show", tmp_path / which)
+    assert result.code == 4 and "regular file expected" in result.err

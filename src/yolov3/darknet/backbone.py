@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
+from ..files import open_regular
 from ..spec import Row, Spec
 from .emitting import LOWEST, emit_cfg
 from .weights import Header, Stored, read_header, read_weights
@@ -55,7 +56,7 @@ def read_backbone(
         ModelError: not Darknet weights, or they end inside a layer or behind the last.
     """
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             header = read_header(file.read(20), str(path))
         floats, rest = divmod(Path(path).stat().st_size - header.size, 4)
     except OSError as error:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ..errors import ModelError
+from ..files import open_regular
 
 MAX_BYTES = 1 << 20
 MAX_SECTIONS = 5_000
@@ -101,7 +101,7 @@ def read_text(path: str | os.PathLike[str], expected: str) -> str:
         ModelError: it can't be read, is larger than 1 MiB, or isn't text.
     """
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ModelError(f"{path}: can't be read ({error.strerror})") from None

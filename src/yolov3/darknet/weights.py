@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
+from ..files import open_regular
 from ..spec.primitives import Convolution
 
 MAX_VERSION = 10_000
@@ -90,7 +91,7 @@ def read_weights(
     """
     try:
         size = Path(path).stat().st_size
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             header = read_header(file.read(20), str(path))
             notes = _check_length(str(path), size - header.size, order, allow_extra)
             file.seek(header.size)

@@ -126,6 +126,14 @@ def fold(model: Model, convolution: Convolution) -> Weights:
     Raises:
         ModelError: the result is not finite.
     """
+    with np.errstate(all="ignore"):  # what overflows or is divided by zero is not finite, and refused below
+        weight, bias = _folded(model, convolution)
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise ModelError(f"{model.origin}: {convolution.name} has weights that are not finite")
+    return weight, bias
+
+
+def _folded(model: Model, convolution: Convolution) -> Weights:
     tensors = model.tensors
     weight = tensors[convolution.weight_name].astype(np.float32)
     if not convolution.batch_norm:
@@ -137,11 +145,8 @@ def fold(model: Model, convolution: Convolution) -> Weights:
             raise ModelError(f"{model.origin}: {prefix}.running_var has negative or missing values, expected 0 or more")
         epsilon = model.batch_norm.epsilon
         deviation = np.sqrt(variance + epsilon) if model.batch_norm.inside else np.sqrt(variance) + epsilon
-        with np.errstate(divide="ignore", invalid="ignore"):
-            factor = tensors[f"{prefix}.weight"].astype(np.float64) / deviation
+        factor = tensors[f"{prefix}.weight"].astype(np.float64) / deviation
         shift = tensors[f"{prefix}.bias"] - tensors[f"{prefix}.running_mean"] * factor
         weight *= factor.astype(np.float32)[:, None, None, None]
         bias = shift.astype(np.float32)
-    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-        raise ModelError(f"{model.origin}: {convolution.name} has weights that are not finite")
     return weight, bias

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 import struct
 from collections.abc import Callable
-from pathlib import Path
 from typing import BinaryIO
 
+from .. import files
 from ..errors import DataError
 from .formats import parse_bmp, parse_gif, parse_jpeg, parse_png, parse_webp
 from .layout import ImageHeader, Layout, RefusedError
@@ -59,11 +58,7 @@ def open_regular(path: str | os.PathLike[str], name: str) -> BinaryIO:
         DataError: it is missing, unreadable or no regular file.
     """
     try:
-        mode = Path(path).stat().st_mode
-        if not stat.S_ISREG(mode):
-            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
-            raise DataError(f"{name}: {kind}, a regular file expected")
-        return Path(path).open("rb")
+        return files.open_regular(path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         raise DataError(f"{name}: can't be read ({reason or error})") from error

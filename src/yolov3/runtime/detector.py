@@ -17,7 +17,7 @@ from ..graph import lower
 from ..images import read_image
 from ..modelfile import Model
 from ..postprocess import Candidates, Thresholds, candidates, drop_cut_boxes, suppress
-from ..spec import check_size
+from ..spec import summarise
 from .engines import DEFAULT_ENGINE, make_engine
 from .loading import DarknetOptions, Reference, load_model
 from .tiling import Tiling
@@ -118,7 +118,7 @@ class Detector:
         self.names = model.names
         self.notes = loaded_notes
         self.size_wh = model.size_wh if size is None else parse_size(size)
-        check_size(model.spec, self.size_wh)
+        summarise(model.spec, self.size_wh)  # refuses sizes that the network can't take or that are too large
         chosen = None if classes is None else class_indices(classes, model.names)
         self.thresholds = Thresholds(conf, iou, max_det, chosen, multi_label)
         graph = lower(model)

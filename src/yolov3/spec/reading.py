@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from ..errors import ModelError, shown
+from ..files import open_regular
 from ..safeyaml import YamlDocument, parse_yaml
 from .modules import ACTIVATIONS, activation_name
 from .rows import Anchors, Row, Spec, WidthHeight
@@ -39,7 +40,7 @@ def load_spec(name: str | os.PathLike[str]) -> Spec:
     if bare in FAMILY and not Path(name).is_file():
         return family_spec(bare)
     try:
-        with Path(name).open("rb") as file:
+        with open_regular(name) as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ModelError(f"{name}: can't be read ({error.strerror})") from None

@@ -61,7 +61,7 @@ class _Legend:
         for self.columns in (3, 2, 1):
             self.x = page.width - MARGIN - self.columns * LEGEND_COLUMN - 10 - GAP
             self.bottom = self.y + legend_height(self.entries, self.columns)
-            if page.is_empty(self.x - GAP, self.y, page.width, self.bottom + GAP):
+            if page.is_empty((self.x - GAP, self.y, page.width, self.bottom + GAP)):
                 return
         self.columns = max(min(int((page.width - 2 * MARGIN) / LEGEND_COLUMN), 4), 1)
         self.x, self.y = MARGIN, page.bottom + GAP
@@ -91,26 +91,18 @@ def _draw_stages(canvas: Canvas, page: Page) -> None:
         right, bottom = max(x for x, _ in corners) + BOX_W + 5, max(y for _, y in corners) + page.box_h + 5
         canvas.group("stage", lane=lane)
         canvas.rect(left, top, right - left, bottom - top, "#e6ebf3", "#b9c3d3", rx=8, stroke_dasharray="4 3")
-        room = _label_room(page, nodes)
         label = f"stage {stage}: {nodes[-1].last.shape}"
-        if text_width(label, 10.5, bold=True) > room:
+        wide = text_width(label, 10.5, bold=True)
+        if wide > right - left - 10 or page.is_crossed((left, top, left + 6 + wide, top + LABEL_H)):
             label = f"stage {stage}"  # each box says its own size
-        canvas.text(left + 6, top + 11.5, label, 10.5, "bold", room)
-
-
-def _label_room(page: Page, nodes: list[Node]) -> float:
-    """How far a stage's label may reach to the right: to the first channel where arrows run up and down."""
-    first, last = min(node.column for node in nodes), max(node.column for node in nodes)
-    while first < last and not page.routes.channel_tracks[first + 1]:
-        first += 1
-    return page.column_x[first] - page.column_x[min(node.column for node in nodes)] + BOX_W - 4
+        canvas.text(left + 6, top + 11.5, label, 10.5, "bold")
 
 
 def _draw_parts(canvas: Canvas, page: Page) -> None:
     """Which columns are the backbone, the head and the detections."""
     grid = page.grid
     head_x = page.channel_x[grid.head_column]
-    parts = [("backbone", page.column_x[0], head_x)]
+    parts = [("backbone" if page.spec.backbone else "input", page.column_x[0], head_x)]
     if grid.head_column < grid.columns:
         parts.append(("head", head_x + 10, page.channel_x[-1]))
     parts.append(("detection", page.panel_x, page.panel_x + PANEL_WIDTH))

@@ -55,7 +55,8 @@ def legend_entries(spec: Spec, kinds: list[str], width: float) -> list[Entry]:
         entries.append(Entry("", wrap(skip, SIZE, inner), arrow=SKIP))
     box = "row number, times in sequence, module, its arguments, output: channels × height × width"
     entries.append(Entry("in a box", wrap(box, SIZE, inner)))
-    decode = "x = (σ(tx) + cell) · stride, width = anchor width · exp(tw), score = σ(objectness) · σ(class)"
+    factor = "(2σ(tw))²" if all(head.wh == "square" for head in spec.network.heads) else "exp(tw)"
+    decode = f"x = (σ(tx) + cell) · stride, width = anchor width · {factor}, score = σ(objectness) · σ(class)"
     entries.append(Entry("a box's place", wrap(decode, SIZE, inner)))
     return entries
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cached_property
 from itertools import pairwise
 
 from ..rows import Spec
@@ -20,6 +21,7 @@ MARGIN, LANE_LABEL_W, TOP = 18.0, 86.0, 100.0
 PORT = 8.0
 DETAIL_H, SMALLEST_DETAIL = 13.0, 9.0
 Point = tuple[float, float]
+Rectangle = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 class Page:
@@ -99,8 +101,8 @@ class Page:
                 y, free = y + shift + panel.height + GUTTER, free - shift
         return result
 
-    def is_empty(self, left: float, top: float, right: float, bottom: float) -> bool:
-        """True when no box, panel or arrow is in this part of the page."""
+    def is_empty(self, area: Rectangle) -> bool:
+        """True when this part of the page exists and holds no box, panel or arrow."""
         shapes = [
             (x, y, x + BOX_W, y + self.box_h)
             for node in self.grid.nodes
@@ -109,13 +111,20 @@ class Page:
         for panel in self.panels:
             y = self.panel_y[panel.place]
             shapes.append((self.panel_x, y, self.panel_x + PANEL_WIDTH, y + panel.height))
-        for route in self.routes.all:
-            corners = self.points(route)
-            shapes += [
-                (min(x, other_x), min(y, other_y), max(x, other_x), max(y, other_y))
-                for (x, y), (other_x, other_y) in pairwise(corners)
-            ]
-        return left >= 0 and not any(x < right and left < x2 and y < bottom and top < y2 for x, y, x2, y2 in shapes)
+        return area[0] >= 0 and not any(_meet(area, shape) for shape in shapes) and not self.is_crossed(area)
+
+    def is_crossed(self, area: Rectangle) -> bool:
+        """True when an arrow runs through this part of the page."""
+        return any(_meet(area, piece) for piece in self._pieces)
+
+    @cached_property
+    def _pieces(self) -> list[Rectangle]:
+        """Every straight piece of every arrow."""
+        return [
+            (min(x, other_x), min(y, other_y), max(x, other_x), max(y, other_y))
+            for route in self.routes.all
+            for (x, y), (other_x, other_y) in pairwise(self.points(route))
+        ]
 
     def _place_arrivals(self) -> dict[int, float]:
         """Where arrows enter the panels: straight ahead where they can, never where another one comes along."""
@@ -172,6 +181,10 @@ class Page:
             return x, y + self.box_h / 2 + step * route.port
         assert route.head is not None
         return self.panel_x, self.arrival_y[route.head]
+
+
+def _meet(one: Rectangle, other: Rectangle) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _detail_lines(detail: str) -> list[str]:
