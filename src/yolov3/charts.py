@@ -72,7 +72,8 @@ def matrix_chart(values: Sequence[Sequence[int]], names: Sequence[str], *, title
     font = min(12, cell - 1)
     room = 20 + round(min(max((len(name) for name in names), default=0), 24) * font * 0.58)
     side = count * cell
-    lines = _Frame(side + room + 20, side + room + 60, left=room, right=20, top=40, bottom=room + 20).opening(title)
+    width = max(side + room + 20, room + 9 * len(title))  # a short matrix has its whole title too
+    lines = _Frame(width, side + room + 60, left=room, right=20, top=40, bottom=room + 20).opening(title)
     for row, counts in enumerate(values):
         total = max(sum(counts), 1)
         for column, value in enumerate(counts):

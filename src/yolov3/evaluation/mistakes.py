@@ -35,7 +35,7 @@ class FalsePositive:
         prediction: its index in the predictions.
         kind: why.
         object: index in the truth of the object that it comes nearest to; None where nothing is there.
-        iou: with that object.
+        iou: with that object, else 0.
         missed: whether that object is found by no detection of its own class.
     """
 
@@ -86,9 +86,8 @@ def find_mistakes(truth: GroundTruth, predictions: Predictions, matches: Matches
     for members, objects in _by_picture(truth, matches.image[false]):
         chosen = matches.order[false[members]]
         iou = box_iou(_xyxy(predictions.boxes_xywh[chosen]), _xyxy(truth.boxes_xywh[objects]))
-        for row, place in enumerate(members.tolist()):
-            label = int(predictions.labels[chosen[row]])
-            kinds[place] = _kind(int(chosen[row]), label, iou[row], objects, truth.labels[objects], free)
+        found = _kinds(chosen, predictions.labels[chosen], iou, objects, truth.labels[objects], free[objects])
+        kinds.update(zip(members.tolist(), found, strict=True))
         _confuse(confusion, predictions.labels[chosen], truth.labels[objects], iou, free[objects])
     np.add.at(confusion, (truth.labels[missed], np.full(len(missed), classes)), 1)
     confusion[:classes, classes] -= confusion[:classes, :classes].sum(axis=1) - np.diag(confusion)[:classes]
@@ -114,28 +113,36 @@ def _xyxy(boxes_xywh: FloatArray) -> FloatArray:
     return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], axis=1)
 
 
-def _kind(
-    prediction: int, label: int, iou: FloatArray, objects: Int64, labels: Int64, free: NDArray[np.bool_]
-) -> FalsePositive:
-    """Why one detection is false, from its IoU with each object of its picture."""
-    same = np.where(labels == label, iou, 0)
-    other = np.where(labels == label, 0, iou)
-    best_same, best_other = same.max(initial=0), other.max(initial=0)
-    if best_same >= CLOSE:
-        kind, choice = Kind.DUPLICATE, int(same.argmax())
-    elif best_other >= CLOSE:
-        kind, choice = Kind.WRONG_CLASS, int(other.argmax())
-    elif best_same >= NEAR:
-        kind, choice = Kind.POOR_BOX, int(same.argmax())
-    else:
-        return FalsePositive(prediction, Kind.BACKGROUND, None, float(max(best_same, best_other)), False)
-    return FalsePositive(prediction, kind, int(objects[choice]), float(iou[choice]), bool(free[objects[choice]]))
+def _kinds(
+    chosen: Int64, predicted: Int64, iou: FloatArray, objects: Int64, labels: Int64, free: NDArray[np.bool_]
+) -> list[FalsePositive]:
+    """Why each of one picture's false positives is one, from its IoU with each of the picture's objects."""
+    if not len(objects):
+        return [FalsePositive(prediction, Kind.BACKGROUND, None, 0.0, False) for prediction in chosen.tolist()]
+    own = predicted[:, None] == labels
+    same, other = np.where(own, iou, 0), np.where(own, 0, iou)
+    best_same, best_other = same.max(axis=1), other.max(axis=1)
+    choice = np.where((best_same < CLOSE) & (best_other >= CLOSE), other.argmax(axis=1), same.argmax(axis=1))
+    rows = zip(chosen.tolist(), best_same.tolist(), best_other.tolist(), choice.tolist(), strict=True)
+    result = []
+    for prediction, with_same, with_other, nearest in rows:
+        if with_same >= CLOSE:
+            kind, overlap = Kind.DUPLICATE, with_same
+        elif with_other >= CLOSE:
+            kind, overlap = Kind.WRONG_CLASS, with_other
+        elif with_same >= NEAR:
+            kind, overlap = Kind.POOR_BOX, with_same
+        else:
+            result.append(FalsePositive(prediction, Kind.BACKGROUND, None, 0.0, False))
+            continue
+        result.append(FalsePositive(prediction, kind, int(objects[nearest]), overlap, bool(free[nearest])))
+    return result
 
 
 def _confuse(confusion: Int64, predicted: Int64, labels: Int64, iou: FloatArray, free: NDArray[np.bool_]) -> None:
     """Count one picture's false positives, each with the free object of another class that it takes, or nothing."""
     for row, label in enumerate(predicted):
-        overlap = np.where(free, iou[row], 0)
+        overlap = np.where(free & (labels != label), iou[row], 0)
         choice = int(overlap.argmax()) if len(overlap) else -1
         if choice >= 0 and overlap[choice] >= CLOSE:
             free[choice] = False

@@ -114,7 +114,7 @@ def run_detector(
     Raises:
         DataError: a picture can't be read, or isn't of the size that its annotation declares.
     """
-    every = max(1, len(samples) // STAGE_SAMPLES)
+    every = -(-len(samples) // STAGE_SAMPLES)  # rounded up
     for start in range(0, len(samples), batch):
         members = samples[start : start + batch]
         began = time.perf_counter()
