@@ -430,7 +430,7 @@ def test_fault_35_an_alias_bomb_is_refused() -> None:
         (lambda path: path.write_bytes(b"\xff\xfe\x00"), "not a text file"),
         (lambda path: path.write_bytes(bytes(100)), "not valid YAML"),
         (lambda path: path.write_bytes(b"#" * (5 << 20)), "expected at most"),
-        (lambda path: path.symlink_to("/dev/zero"), "not valid YAML|expected at most"),
+        (lambda path: path.symlink_to("/dev/zero"), "can't be read .*device"),
     ],
 )
 def test_files_that_are_no_spec(tmp_path: Path, make: Callable[[Path], Any], message: str) -> None:

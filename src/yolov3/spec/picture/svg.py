@@ -28,7 +28,7 @@ COLOURS = {
     "Slice": ("#d3f0f2", "#13808a"),
     "Detect": ("#ffffff", "#22304a"),
 }
-INK, MUTED, PAPER, BAND, FLOW, SKIP = "#1c2536", "#5c677b", "#fbfcfe", "#f0f3f8", "#46536a", "#bf4f1b"
+PAPER, BAND, FLOW, SKIP = "#fbfcfe", "#f0f3f8", "#46536a", "#bf4f1b"
 
 _STYLE = """
 text { font-family: "Helvetica Neue", Helvetica, Arial, "Liberation Sans", sans-serif; fill: #1c2536; }
@@ -36,14 +36,13 @@ text { font-family: "Helvetica Neue", Helvetica, Arial, "Liberation Sans", sans-
 .white { fill: #ffffff; }
 .bold { font-weight: 700; }
 .middle { text-anchor: middle; }
-.end { text-anchor: end; }
-.halo { paint-order: stroke; stroke: #fbfcfe; stroke-width: 3px; stroke-linejoin: round; }
 """
 
 
 def number(value: float) -> str:
     """A coordinate: at most one decimal, the same text on every machine."""
-    return f"{round(value, 1):.1f}".removesuffix(".0").replace("-0", "-0") if value else "0"
+    text = f"{value:.1f}".removesuffix(".0")
+    return "0" if text == "-0" else text
 
 
 def clean(text: str) -> str:
@@ -93,7 +92,7 @@ class Canvas:
     def text(self, x: float, y: float, text: str, size: float, style: str = "", width: float | None = None) -> None:
         """A line of text with its baseline at y; made smaller where it would be wider than `width`.
 
-        `style` is any of bold, muted, white, middle, end, halo.
+        `style` is any of bold, muted, white, middle.
         """
         text = clean(text)
         if width is not None:
