@@ -13,7 +13,7 @@ TARGET = Path(__file__).parent / "cli.md"
 
 def page() -> str:
     """The page's text."""
-    context = click.Context(app, info_name="yolov3", terminal_width=100)
+    context = click.Context(app, info_name="yolov3", **(app.context_settings | {"terminal_width": 100}))
     parts = [
         "# The command line\n\nMade from the commands' own help by `python docs/make_cli.py`.\n",
         f"```text\n{app.get_help(context)}\n```\n",

@@ -43,8 +43,7 @@ def anchors(data: Path, model: str, write: str | None, picture: str | None, as_j
     from ..anchors import box_shapes, draw_anchors, suggest_anchors, with_anchors
     from ..errors import UsageError
     from ..files import write_atomic
-    from ..runtime.detector import parse_size
-    from ..spec import write_spec
+    from ..spec import parse_size, write_spec
     from .show import load_any_spec
 
     for option, path, suffix in (("--write", write, ".yaml"), ("--picture", picture, ".svg")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,7 @@ def evaluate(data: Path, split: str | None, output: Path | None, no_save: bool, 
     from ..evaluation.report import write_report
     from ..sinks.folder import new_folder
 
+    check_options(given)
     require_evaluator()
     loaded = dataset.load(data, {"split": split, **given})
     about = {"data": data.name, "split": split_name(loaded, split)}
@@ -87,6 +89,21 @@ def evaluate(data: Path, split: str | None, output: Path | None, no_save: bool, 
         print_table(result)
     if card is not None:
         options.print_notes([f"the evaluation card is {card}"])
+
+
+def check_options(given: dict[str, Any]) -> None:
+    """Refuse options of a model where none is run."""
+    from click.core import ParameterSource
+
+    from ..errors import UsageError
+
+    if given["from_predictions"] is None:
+        return
+    context = click.get_current_context()
+    for name in ("model", "predictions", *DETECTOR_OPTIONS):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} goes with running a model, not with --from-predictions: leave one out")
 
 
 def split_name(loaded: Dataset, split: str | None) -> str:
@@ -114,6 +131,7 @@ def run_model(loaded: Dataset, about: dict[str, str], given: dict[str, Any]) -> 
     """Run the model over the split and score what it finds."""
     from ..evaluate import evaluate_detector
     from ..evaluation.provenance import training_note
+    from ..images import quiet_decoders
     from ..runtime import Detector
     from .table import Progress
 
@@ -121,8 +139,7 @@ def run_model(loaded: Dataset, about: dict[str, str], given: dict[str, Any]) -> 
     options.print_notes(detector.notes)
     samples = loaded.split(about["split"])
     note = training_note(detector.model.source, loaded.path, samples)
-    progress = Progress(len(samples))
-    try:
+    with quiet_decoders(), closing(Progress(len(samples))) as progress:
         return evaluate_detector(
             detector,
             loaded,
@@ -133,8 +150,6 @@ def run_model(loaded: Dataset, about: dict[str, str], given: dict[str, Any]) -> 
             about=about_run(detector, about, given),
             progress=lambda done, total: progress.step(),
         )
-    finally:
-        progress.close()
 
 
 def about_run(detector: Detector, about: dict[str, str], given: dict[str, Any]) -> dict[str, str]:

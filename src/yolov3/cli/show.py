@@ -30,8 +30,7 @@ def show(model: str, size: str | None, as_json: bool, picture: str | None) -> No
     """
     from ..errors import UsageError
     from ..files import write_atomic
-    from ..runtime.detector import parse_size
-    from ..spec import summarise
+    from ..spec import parse_size, summarise
     from ..spec.picture import draw_network
 
     if picture is not None and Path(picture).suffix.lower() != ".svg":

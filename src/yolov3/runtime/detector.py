@@ -17,31 +17,12 @@ from ..graph import lower
 from ..images import read_image
 from ..modelfile import Model
 from ..postprocess import Candidates, Thresholds, candidates, drop_cut_boxes, suppress
-from ..spec import summarise
+from ..spec import parse_size, summarise
 from .engines import DEFAULT_ENGINE, make_engine
 from .loading import DarknetOptions, Reference, load_model
 from .tiling import Tiling
 
 Picture = NDArray[np.uint8] | str | os.PathLike[str]
-
-
-def parse_size(size: int | str | Sequence[int]) -> tuple[int, int]:
-    """An input size as (width, height): 416, "416", "640x384" or (640, 384).
-
-    Raises:
-        UsageError: something else.
-    """
-    if isinstance(size, str):
-        parts = size.lower().replace("×", "x").split("x")
-        if not all(part.isascii() and part.isdigit() for part in parts):
-            raise UsageError(f"size {size!r}: expected a number such as 416 or WIDTHxHEIGHT such as 640x384")
-        size = [int(part) for part in parts]
-    sides = [size, size] if isinstance(size, int) else [int(side) for side in size]
-    if len(sides) == 1:
-        sides *= 2
-    if len(sides) != 2:
-        raise UsageError(f"size {size!r}: expected one side or width and height")
-    return sides[0], sides[1]
 
 
 class Detector:

@@ -3,7 +3,7 @@
 from .primitives import Network
 from .reading import FAMILY, load_spec, read_spec, row_text, write_spec
 from .rows import Anchors, Head, Row, Spec
-from .shapes import Layer, Summary, check_size, summarise
+from .shapes import Layer, Summary, check_size, parse_size, summarise
 
 __all__ = [
     "FAMILY",
@@ -16,6 +16,7 @@ __all__ = [
     "Summary",
     "check_size",
     "load_spec",
+    "parse_size",
     "read_spec",
     "row_text",
     "summarise",

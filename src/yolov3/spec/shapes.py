@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import UsageError
 from .primitives import Convolution, Network, output_hw
 from .rows import Row, Spec
 
@@ -58,6 +60,25 @@ class Summary:
             "layers": [layer.to_dict() for layer in self.layers],
             "total": {"parameters": self.parameters, "multiply_adds": self.multiply_adds},
         }
+
+
+def parse_size(size: int | str | Sequence[int]) -> tuple[int, int]:
+    """An input size as (width, height): 416, "416", "640x384" or (640, 384).
+
+    Raises:
+        UsageError: something else.
+    """
+    if isinstance(size, str):
+        parts = size.lower().replace("×", "x").split("x")
+        if not all(part.isascii() and part.isdigit() for part in parts):
+            raise UsageError(f"size {size!r}: expected a number such as 416 or WIDTHxHEIGHT such as 640x384")
+        size = [int(part) for part in parts]
+    sides = [size, size] if isinstance(size, int) else [int(side) for side in size]
+    if len(sides) == 1:
+        sides *= 2
+    if len(sides) != 2:
+        raise UsageError(f"size {size!r}: expected one side or width and height")
+    return sides[0], sides[1]
 
 
 def check_size(spec: Spec, size_wh: tuple[int, int]) -> None:
