@@ -261,14 +261,6 @@ def test_the_picture_shows_every_anchor() -> None:
 # --------------------------------------------------------------------------------- command line
 
 
-@pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command line knows the command."""
-    from yolov3 import cli
-
-    monkeypatch.setattr(cli, "COMMANDS", tuple(dict.fromkeys((*cli.COMMANDS, "anchors"))))
-
-
 @pytest.fixture
 def yolo_data(tmp_path: Path, rng: np.random.Generator) -> Path:
     """A YOLO dataset of ten pictures with twenty boxes each."""

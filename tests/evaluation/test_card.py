@@ -197,14 +197,6 @@ def coco_data(tmp_path: Path, photo: Path) -> Path:
     return tmp_path / "instances_val.json"
 
 
-@pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command line knows the command."""
-    from yolov3 import cli
-
-    monkeypatch.setattr(cli, "COMMANDS", tuple(dict.fromkeys((*cli.COMMANDS, "evaluate"))))
-
-
 def test_the_command_runs_scores_and_writes_everything(
     coco_data: Path, cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,6 +238,10 @@ def test_the_table_and_the_errors_of_the_command(
     assert not (tmp_path / "runs").exists()
     assert cli("evaluate", coco_data, "--split", "test").code == 0  # a single COCO file is one split, whatever its name
     assert cli("evaluate", tmp_path / "gone.json").code == 2
+    for option in (("--model", "x.safetensors"), ("--size", "416"), ("--predictions", "other.json")):
+        refused = cli("evaluate", coco_data, "--from-predictions", results, *option)
+        assert refused.code == 2
+        assert f"{option[0]} goes with running a model, not with --from-predictions" in refused.err
     results.write_text('[{"image_id": 5}]')
     wrong = cli("evaluate", coco_data, "--from-predictions", results)
     assert wrong.code == 3
