@@ -176,7 +176,7 @@ def test_fault_04_binary_cfg(data: bytes, line: int, cli: Cli, tmp_path: Path) -
 def test_missing_cfg_and_folder(cli: Cli, tmp_path: Path) -> None:
     assert_exit_4(cli("show", tmp_path / "no.cfg"), "no.cfg: can't be read (No such file or directory)")
     (tmp_path / "folder.cfg").mkdir()
-    assert_exit_4(cli("show", tmp_path / "folder.cfg"), "folder.cfg: can't be read (Is a directory)")
+    assert_exit_4(cli("show", tmp_path / "folder.cfg"), "folder.cfg: can't be read (a folder, a regular file expected)")
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------------
@@ -497,7 +497,7 @@ def test_fault_10_missing_weights(cli: Cli, tmp_path: Path) -> None:
     weights.unlink()
     assert_exit_4(cli("convert", cfg, weights, tmp_path / "out.safetensors"), "can't be read (No such file")
     weights.mkdir()
-    assert_exit_4(cli("convert", cfg, weights, tmp_path / "out.safetensors"), "can't be read (Is a directory)")
+    assert_exit_4(cli("convert", cfg, weights, tmp_path / "out.safetensors"), "can't be read (a folder, a regular file expected)")
 
 
 def test_fault_11_truncated_at_every_byte(tmp_path: Path) -> None:
