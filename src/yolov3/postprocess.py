@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 from .detections import Detections
 from .errors import UsageError
 from .geometry import Letterbox, box_area, clip_boxes, cxcywh_to_xyxy
-from .spec.rows import Head
+from .spec.rows import MAX_LOG_SIDE, Head
 
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
 
-# exp of more than this only makes boxes larger than any picture.
-MAX_LOG_SIDE = 30.0
 # The share of a cut box inside a larger one from which they are taken for one object.
 COVERED = 0.6
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 WidthHeight = tuple[float, float]
 
+# exp of more than this only makes boxes larger than any picture.
+MAX_LOG_SIDE = 30.0
+
 
 class RowError(ModelError):
     """What is wrong with one row.

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from ..postprocess import MAX_LOG_SIDE
 from ..spec import Head
+from ..spec.rows import MAX_LOG_SIDE
 
 
 def decode_boxes(raw: Tensor, cells_xy: Tensor, anchors_wh: Tensor, head: Head) -> Tensor:
