@@ -6,13 +6,13 @@ import math
 import os
 import struct
 import zipfile
-from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
+from ..files import open_regular
 from .unpickle import MAX_BYTES, Tensor, read_pickle
 
 MAX_ENTRIES = 20_000
@@ -40,7 +40,7 @@ _ZIP_ERRORS = (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, Run
 def is_checkpoint(path: str | os.PathLike[str]) -> bool:
     """Whether a file starts like one that `torch.save` wrote, in any of its formats."""
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(300)
     except OSError:
         return False
@@ -113,7 +113,7 @@ class Archive:
 
     def _check_start(self, path: str | os.PathLike[str]) -> None:
         try:
-            with Path(path).open("rb") as file:
+            with open_regular(path) as file:
                 start = file.read(300)
         except OSError as error:
             raise ModelError(f"{self.origin}: can't be read ({error.strerror})") from None

@@ -1,4 +1,4 @@
-"""What `--model` takes → `Model`: a name, a model file, or a Darknet cfg with its weights."""
+"""What `--model` takes → `Model`: a name, a model file, a PyTorch checkpoint, or a Darknet cfg with its weights."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..checkpoints import SUFFIXES as CHECKPOINT_SUFFIXES
+from ..checkpoints import is_checkpoint, read_checkpoint
 from ..errors import ModelError, UsageError
 from ..modelfile import SUFFIX, BatchNorm, Model, Preprocess
-from ..zoo import BUNDLED, default_names, file_sha256, recognise_weights
+from ..zoo import default_names, file_sha256, find_model, known_models, recognise_weights
 
 if TYPE_CHECKING:
     from ..darknet import DarknetNetwork
@@ -19,10 +21,10 @@ Reference = str | os.PathLike[str]
 
 @dataclass(frozen=True, slots=True)
 class DarknetOptions:
-    """What goes with a Darknet cfg.
+    """What goes with a Darknet cfg, or with another description of a network.
 
     Attributes:
-        weights: the weight file.
+        weights: the weight file, or a PyTorch state dict.
         names: the class names' file, one a line.
         masks: anchor masks instead of the cfg's, as `1,2,3`.
         allow_extra: accept weights with floats left over.
@@ -43,11 +45,13 @@ class Loaded:
 
 
 def load_model(reference: Reference, options: DarknetOptions = DarknetOptions()) -> Loaded:
-    """Open a model by name or file; kinds are told by suffix.
+    """Open a model by name or file; kinds are told by suffix, checkpoints by their content too.
 
     Args:
-        reference: a bundled name (`yolov3-tiny`), a model file (`.safetensors`) or a Darknet `.cfg`.
-        options: for a cfg; `names` may also rename a model file's classes.
+        reference: a name (`yolov3-tiny`; `yolov3` once it was pulled), a model file (`.safetensors`), a PyTorch
+            checkpoint (`.pt`, `.pth`), a Darknet `.cfg` with `options.weights`, or whatever describes the network of
+            a state dict (`.cfg`, `.yaml`, a family name) with that as `options.weights`.
+        options: see `DarknetOptions`; `names` may also rename a model file's classes.
 
     Raises:
         ModelError: no such model, or it can't be used.
@@ -55,6 +59,8 @@ def load_model(reference: Reference, options: DarknetOptions = DarknetOptions())
     """
     text = str(reference)
     suffix = Path(text).suffix.lower()
+    if options.weights is not None and _is_checkpoint(options.weights):
+        return load_checkpoint(options.weights, options, cfg=text)
     if suffix == ".cfg":
         return load_darknet(text, options)
     for option, value in (("--weights", options.weights), ("--masks", options.masks)):
@@ -62,13 +68,46 @@ def load_model(reference: Reference, options: DarknetOptions = DarknetOptions())
             raise UsageError(f"{option} goes with a Darknet .cfg as the model, not with {text}")
     if suffix == SUFFIX:
         return Loaded(_renamed(Model.load(text), options.names))
-    if text in BUNDLED:
-        return Loaded(_renamed(Model.load(BUNDLED[text], origin=text), options.names))
+    found = find_model(text)
+    if found is not None:
+        return Loaded(_renamed(Model.load(found, origin=text), options.names))
+    if _is_checkpoint(text):
+        return load_checkpoint(text, options)
+    raise _no_such_model(text, suffix)
+
+
+def _is_checkpoint(path: Reference) -> bool:
+    suffix = Path(path).suffix.lower()
+    return suffix in CHECKPOINT_SUFFIXES or (suffix != ".weights" and is_checkpoint(path))
+
+
+def _no_such_model(text: str, suffix: str) -> ModelError | UsageError:
+    models = known_models()
+    if any(text == model.name for model in models):
+        return ModelError(f"{text}: not here yet; get it with: yolov3 pull {text}")
     if suffix == ".weights":
-        raise UsageError(f"{text}: weights alone don't say the network; give --model FILE.cfg --weights {text}")
-    raise ModelError(
-        f"{text}: no such model; expected a name ({', '.join(BUNDLED)}), a model file (*{SUFFIX}) or a Darknet .cfg"
+        return UsageError(f"{text}: weights alone don't say the network; give --model FILE.cfg --weights {text}")
+    names = ", ".join(model.name for model in models)
+    return ModelError(
+        f"{text}: no such model; expected a name ({names}), a model file (*{SUFFIX}), a checkpoint (*.pt) or a "
+        "Darknet .cfg"
     )
+
+
+def load_checkpoint(path: Reference, options: DarknetOptions, *, cfg: str | None = None) -> Loaded:
+    """A PyTorch checkpoint as a model; see `read_checkpoint`.
+
+    Raises:
+        ModelError: it can't be read or isn't supported.
+        UsageError: masks, or a `cfg` where it has no say or is missing.
+    """
+    from ..darknet import read_names
+
+    if options.masks is not None:
+        raise UsageError(f"--masks goes with Darknet weights, not with {path}; change the masks in the cfg")
+    names = None if options.names is None else read_names(options.names)
+    model, notes = read_checkpoint(path, cfg=cfg, names=names)
+    return Loaded(model, notes)
 
 
 def _renamed(model: Model, names: Reference | None) -> Model:

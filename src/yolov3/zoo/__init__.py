@@ -1,4 +1,4 @@
-"""What ships with the package: the bundled model, class names, sample photos; and the official weights' registry."""
+"""Models by name: the bundled one, official weights and where to get them; class names, sample photos."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from pathlib import Path
 
 from .coco import COCO_NAMES
 from .registry import OFFICIAL_WEIGHTS, OfficialWeights, file_sha256, recognise_weights
-
-_FOLDER = Path(__file__).parent
-BUNDLED = {"yolov3-tiny": _FOLDER / "yolov3-tiny.safetensors"}
+from .shelf import BUNDLED, KnownModel, cache_folder, find_model, known_models
 
 
 def sample_photos() -> list[Path]:
     """The photographs that `yolov3 detect` shows without arguments."""
-    return sorted((_FOLDER / "photos").glob("*.jpg"))
+    return sorted((Path(__file__).parent / "photos").glob("*.jpg"))
 
 
 def default_names(count: int) -> tuple[str, ...]:
@@ -25,9 +23,13 @@ __all__ = [
     "BUNDLED",
     "COCO_NAMES",
     "OFFICIAL_WEIGHTS",
+    "KnownModel",
     "OfficialWeights",
+    "cache_folder",
     "default_names",
     "file_sha256",
+    "find_model",
+    "known_models",
     "recognise_weights",
     "sample_photos",
 ]
