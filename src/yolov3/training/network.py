@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..errors import ModelError
+from ..errors import ModelError, UsageError
 from ..modelfile import BatchNorm, Model, Preprocess
 from ..spec import Head, Spec
 from ..spec.primitives import Convolution
@@ -28,6 +28,7 @@ class Network(nn.Module):
     Attributes:
         spec: the network as data.
         batch_norm: its epsilon, always inside the square root here.
+        between_layers: called before every layer, so that a long step can be given up by raising from it.
     """
 
     def __init__(self, spec: Spec, batch_norm: BatchNorm = TRAINING_BATCH_NORM) -> None:
@@ -44,6 +45,8 @@ class Network(nn.Module):
                 _register(self, operation.name, layer)
             self._layers.append(layer)
         self._unneeded = _last_readers(spec)
+        self._frozen: list[nn.Module] = []
+        self.between_layers: Callable[[], None] | None = None
 
     @property
     def heads(self) -> tuple[Head, ...]:
@@ -64,6 +67,8 @@ class Network(nn.Module):
         network = self.spec.network
         values = {-1: images}
         for index, (operation, layer) in enumerate(zip(network.operations, self._layers, strict=True)):
+            if self.between_layers is not None:
+                self.between_layers()
             values[index] = layer(*[values[source] for source in operation.inputs])
             for source in self._unneeded[index]:
                 del values[source]
@@ -78,15 +83,30 @@ class Network(nn.Module):
 
     def copy(self) -> Network:
         """A network of its own with equal values, which asks for no gradients."""
-        return copy.deepcopy(self).requires_grad_(False)
+        hook, self.between_layers = self.between_layers, None
+        twin = copy.deepcopy(self).requires_grad_(False)
+        self.between_layers = hook
+        return twin
 
-    def convolution_rows(self) -> dict[str, int]:
-        """The row of every parameter and buffer, by name."""
-        return {
-            name: convolution.row
-            for convolution in self.spec.network.convolutions
-            for name in convolution.tensor_shapes()
-        }
+    def freeze(self, rows: int) -> None:
+        """Leave the first `rows` rows as they are: no gradients, batch normalisation by its running statistics.
+
+        Raises:
+            UsageError: nothing would be left to train.
+        """
+        if rows >= len(self.spec.rows):
+            raise UsageError(f"--freeze {rows}: the network has {len(self.spec.rows)} rows, nothing is left to train")
+        for convolution in self.spec.network.convolutions:
+            if convolution.row < rows:
+                layer = self.get_submodule(convolution.name).requires_grad_(False)
+                self._frozen.append(layer.eval())
+
+    def train(self, mode: bool = True) -> Network:
+        """As in PyTorch; frozen rows stay in evaluation mode."""
+        super().train(mode)
+        for layer in self._frozen:
+            layer.eval()
+        return self
 
     def load_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take over the values of some or all tensors; names and shapes must be this network's.
