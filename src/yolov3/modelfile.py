@@ -144,7 +144,7 @@ class Model:
         _check_header(path, origin)
         try:
             with safe_open(path, framework="numpy") as file:
-                metadata = _parse_metadata((file.metadata() or {}).get(METADATA_KEY), origin)
+                metadata = read_metadata((file.metadata() or {}).get(METADATA_KEY), origin)
                 spec = read_spec(metadata.spec, f"{origin} (spec)")
                 shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
                 _check_tensors(origin, spec, shapes)
@@ -195,16 +195,28 @@ def _check_tensors(origin: str, spec: Spec, given: Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Metadata:
+class Metadata:
+    """What a model file's or an exported network's metadata says; see `Model`.
+
+    Attributes:
+        values: the whole JSON object.
+    """
+
     spec: str
     names: tuple[str, ...]
     size_wh: tuple[int, int]
     preprocess: Preprocess
     batch_norm: BatchNorm
     source: dict[str, Any]
+    values: dict[str, Any]
 
 
-def _parse_metadata(text: str | None, origin: str) -> _Metadata:
+def read_metadata(text: str | None, origin: str) -> Metadata:
+    """Understand the JSON that `Model.metadata` gave.
+
+    Raises:
+        ModelError: it is missing, not that, or of a newer format.
+    """
     if text is None:
         raise ModelError(f"{origin}: has no {METADATA_KEY!r} metadata, so it isn't a model file of this package")
     try:
@@ -221,7 +233,7 @@ def _parse_metadata(text: str | None, origin: str) -> _Metadata:
     return _typed_metadata(values, origin)
 
 
-def _typed_metadata(values: dict[str, Any], origin: str) -> _Metadata:
+def _typed_metadata(values: dict[str, Any], origin: str) -> Metadata:
     def expect(condition: object, key: str, expected: str) -> None:
         if not condition:
             raise ModelError(f"{origin}: {key} in its metadata is {str(values.get(key))[:60]}, expected {expected}")
@@ -256,4 +268,4 @@ def _typed_metadata(values: dict[str, Any], origin: str) -> _Metadata:
     )
     assert isinstance(spec, str) and isinstance(names, list) and isinstance(size, list)
     assert isinstance(pre, dict) and isinstance(bn, dict)
-    return _Metadata(spec, tuple(names), (size[0], size[1]), Preprocess(**pre), BatchNorm(**bn), source)
+    return Metadata(spec, tuple(names), (size[0], size[1]), Preprocess(**pre), BatchNorm(**bn), source, values)

@@ -34,7 +34,7 @@ FEW = 5
     default="yolov3-tiny",
     show_default=True,
     metavar="NAME|FILE",
-    help="A bundled name, a .safetensors, or a Darknet .cfg.",
+    help="A name, a .safetensors, .pt or Darknet .cfg, or an exported .onnx, .xml, .param, .mnn.",
 )
 @options.together(options.darknet, options.size, options.resize)
 @click.option("--rect", is_flag=True, help="Pad only to a multiple of the stride: faster.")
@@ -44,7 +44,7 @@ FEW = 5
 @click.option("--classes", metavar="LIST", help="Keep these only: person,dog (names or indices).")
 @click.option("--tile", type=int, metavar="PIXELS", help="Also look at large pictures in squares of this side.")
 @click.option("--overlap", default=0.2, show_default=True, help="The share of a tile that the next one repeats.")
-@click.option("--engine", default="ncnn", show_default=True, help="ncnn, or onnxruntime (needs yolov3[onnx]).")
+@options.engine
 @click.option("--threads", type=int, help="For the engine; default all cores.")
 @click.option("--batch", default=1, show_default=True, help="Pictures that go through the network together.")
 @click.option("--every", default=1, show_default=True, help="Of videos and cameras, take each so-manieth frame.")

@@ -32,7 +32,7 @@ DETECTOR_OPTIONS = (
     default="yolov3-tiny",
     show_default=True,
     metavar="NAME|FILE",
-    help="A bundled name, a .safetensors, or a Darknet .cfg.",
+    help="A name, a .safetensors, .pt or Darknet .cfg, or an exported .onnx, .xml, .param, .mnn.",
 )
 @options.together(options.darknet, options.size, options.resize)
 @click.option("--rect", is_flag=True, help="Pad only to a multiple of the stride: faster, other scores.")
@@ -42,7 +42,7 @@ DETECTOR_OPTIONS = (
 @click.option("--conf", default=0.001, show_default=True, help="Least score, 0 to 1.")
 @click.option("--iou", default=0.45, show_default=True, help="Boxes of a class that overlap a better one more go.")
 @click.option("--max-det", default=100, show_default=True, help="Most boxes a picture.")
-@click.option("--engine", default="ncnn", show_default=True, help="ncnn, or onnxruntime (needs yolov3[onnx]).")
+@options.engine
 @click.option("--threads", type=int, help="For the engine; default all cores.")
 @click.option(
     "--resamples",
@@ -159,7 +159,7 @@ def about_run(detector: Detector, about: dict[str, str], given: dict[str, Any]) 
     return {
         "model": Path(given["weights"] or given["model"]).name,
         **about,
-        "engine": given["engine"],
+        "engine": detector.engine,
         "input": f"{width}×{height}, {detector.model.preprocess.resize}{', rect' if given['rect'] else ''}",
         "kept": f"scores from {kept.conf:g}, IoU up to {kept.iou:g}, {kept.max_det} boxes, several classes a box",
     }

@@ -27,6 +27,11 @@ resize = click.option(
     "--resize", type=click.Choice(["letterbox", "stretch"]), help="How pictures fit the input; default the model's own."
 )
 
+engine = click.option(
+    "--engine",
+    help="ncnn, onnxruntime, openvino or mnn (extras but ncnn); default ncnn, for an exported network its own.",
+)
+
 
 def together(*options: Option[Any]) -> Option[Any]:
     """Several options as one decorator, in their order."""

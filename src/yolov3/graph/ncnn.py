@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ModelError
 from ..spec.primitives import Add, Concat, Convolution, MaxPool, Operation, Pad, Slice, Upsample
 from .lowering import INPUT, LOWEST, Graph, Node
 
@@ -28,23 +30,40 @@ _LAYERS = {
 }
 
 
-def emit_ncnn(graph: Graph) -> tuple[str, Iterator[NDArray[np.float32]]]:
+# What stands before a convolution's weights: float32 follow, or float16 (ncnn's modelbin.cpp).
+_FLOAT32, _FLOAT16 = 0, 0x01306B47
+
+
+def emit_ncnn(graph: Graph, *, half: bool = False) -> tuple[str, Iterator[NDArray[Any]]]:
     """The network for ncnn: its param text, and its bin as arrays that follow each other without gaps.
 
     The input blob is "images" (3, H, W) float32, scaled; the outputs are named as the graph's. The arrays are folded
     as they are asked for, so that the whole bin is never in memory.
+
+    Args:
+        graph: from `lower`.
+        half: write convolution weights as float16; biases stay float32.
     """
     emitter = _Emitter(graph)
     emitter.run()
     header = f"7767517\n{len(emitter.lines)} {emitter.blobs}\n"
-    return header + "\n".join(emitter.lines) + "\n", _weights(graph)
+    return header + "\n".join(emitter.lines) + "\n", _weights(graph, half)
 
 
-def _weights(graph: Graph) -> Iterator[NDArray[np.float32]]:
+def _weights(graph: Graph, half: bool) -> Iterator[NDArray[Any]]:
     for node in graph.nodes:
         if isinstance(node.operation, Convolution):
-            yield np.zeros(1, np.float32)  # four zero bytes: float32 follows
-            yield from node.weights
+            yield np.array([_FLOAT16 if half else _FLOAT32], np.uint32)
+            weight, bias = node.weights
+            yield _half(weight, node) if half else weight
+            yield bias
+
+
+def _half(weight: NDArray[np.float32], node: Node) -> NDArray[np.float16]:
+    """As float16, an even number of them: ncnn reads whole words."""
+    if np.abs(weight).max(initial=0) > np.finfo(np.float16).max:
+        raise ModelError(f"{node.model.origin}: {node.name} has weights beyond float16's range, export it as fp32")
+    return np.append(weight.astype(np.float16), np.zeros(weight.size % 2, np.float16))
 
 
 class _Emitter:

@@ -14,12 +14,15 @@ from ..detections import Detections
 from ..errors import DataError, UsageError
 from ..geometry import Letterbox, letterbox_image, plan_letterbox
 from ..graph import lower
+from ..graph.signature import RAW
 from ..images import read_image
 from ..modelfile import Model
-from ..postprocess import Candidates, Thresholds, candidates, drop_cut_boxes, suppress
+from ..postprocess import Candidates, Thresholds, drop_cut_boxes, suppress
 from ..spec import parse_size, summarise
-from .engines import DEFAULT_ENGINE, make_engine
+from .engines import DEFAULT_ENGINE, FILE_ENGINES, Engine, make_engine, open_engine
+from .exported import Exported, exported_kind, load_exported
 from .loading import DarknetOptions, Reference, load_model
+from .outputs import find_candidates, graph_limits
 from .tiling import Tiling
 
 Picture = NDArray[np.uint8] | str | os.PathLike[str]
@@ -33,16 +36,17 @@ class Detector:
         ...     print(name, score, box)
 
     Attributes:
-        model: the network, names and preprocessing.
+        model: the network, names and preprocessing; an `Exported` where it came from such a file.
         names: class names.
         size_wh: the network's input size, (width, height).
+        engine: the name of the engine that runs it.
         thresholds: what is kept.
         notes: what there is to say about how the model was read, a line each.
     """
 
     def __init__(
         self,
-        model: Reference | Model = "yolov3-tiny",
+        model: Reference | Model | Exported = "yolov3-tiny",
         *,
         weights: Reference | None = None,
         names: Reference | None = None,
@@ -51,7 +55,7 @@ class Detector:
         size: int | str | Sequence[int] | None = None,
         resize: str | None = None,
         rect: bool = False,
-        engine: str = DEFAULT_ENGINE,
+        engine: str | None = None,
         threads: int | None = None,
         conf: float = 0.25,
         iou: float = 0.45,
@@ -65,12 +69,12 @@ class Detector:
         """Load the model and build the engine.
 
         Args:
-            model: a bundled name, a model file, a Darknet cfg, or a `Model`.
+            model: a name, a model file, a checkpoint, a Darknet cfg, an exported network, or a `Model`.
             weights, names, masks, allow_extra: for a Darknet cfg, see `DarknetOptions`.
             size: the network's input size, a multiple of its largest stride; by default the model's own.
             resize: "letterbox" or "stretch"; by default the model's own.
             rect: pad only to the next multiple of the stride instead of a square: faster, slightly other results.
-            engine: "ncnn" or "onnxruntime".
+            engine: one of `ENGINES`; by default ncnn, and for an exported network the one of its kind.
             threads: for the engine; by default as many as the process may use.
             conf: least score.
             iou: boxes of one class that overlap a better one by more are dropped.
@@ -86,9 +90,8 @@ class Detector:
             UsageError: an option that can't be meant.
         """
         loaded_notes: list[str] = []
-        if not isinstance(model, Model):
-            loaded = load_model(model, DarknetOptions(weights, names, masks, allow_extra))
-            model, loaded_notes = loaded.model, loaded.notes
+        if not isinstance(model, (Model, Exported)):
+            model, loaded_notes = _load(model, DarknetOptions(weights, names, masks, allow_extra))
         if resize is not None:
             if resize not in ("letterbox", "stretch"):
                 raise UsageError(f"resize {resize!r}: expected letterbox or stretch")
@@ -99,11 +102,14 @@ class Detector:
         self.names = model.names
         self.notes = loaded_notes
         self.size_wh = model.size_wh if size is None else parse_size(size)
+        self._signature = model.signature if isinstance(model, Exported) else RAW
+        if self._signature.size_wh is not None and (rect or self._signature.size_wh != self.size_wh):
+            width, height = self._signature.size_wh
+            raise UsageError(f"{model.origin}: takes pictures of {width}×{height} only; leave out size and rect")
         summarise(model.spec, self.size_wh)  # refuses sizes that the network can't take or that are too large
         chosen = None if classes is None else class_indices(classes, model.names)
         self.thresholds = Thresholds(conf, iou, max_det, chosen, multi_label)
-        graph = lower(model)
-        self._heads = graph.heads
+        self.notes += [f"{model.origin}: {note}" for note in graph_limits(self._signature, self.thresholds)]
         self._options = {
             "size": self.size_wh,
             "rect": rect,
@@ -119,9 +125,15 @@ class Detector:
             "few": few,
         }
         self._tiling = None if tile is None else Tiling(tile, overlap)
-        self._rect_stride = graph.max_stride if rect else None
+        self._rect_stride = model.spec.network.max_stride if rect else None
         cores = default_threads() if threads is None else _positive(threads)
-        self._engine = make_engine(engine, graph, cores, few=few)
+        self._engine: Engine
+        if isinstance(model, Exported):
+            self.engine = engine or FILE_ENGINES[model.kind][0]
+            self._engine = open_engine(self.engine, model, cores, few=few)
+        else:
+            self.engine = engine or DEFAULT_ENGINE
+            self._engine = make_engine(self.engine, lower(model), cores, few=few)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and other processes get a detector of their own, with an engine of its own."""
@@ -158,12 +170,15 @@ class Detector:
         by_canvas: dict[tuple[int, int], list[int]] = {}
         for index, plan in enumerate(plans):
             by_canvas.setdefault(plan.canvas_wh, []).append(index)
+        heads = self.model.spec.network.heads
         found: dict[int, Candidates] = {}
         for indices in by_canvas.values():
             raw_heads = self.raw([pictures[index] for index in indices], [plans[index] for index in indices])
             for place, index in enumerate(indices):
-                heads = [head[place] for head in raw_heads]
-                found[index] = candidates(heads, self._heads, len(self.names), plans[index], self.thresholds)
+                outputs = [output[place] for output in raw_heads]
+                found[index] = find_candidates(
+                    outputs, self._signature, heads, len(self.names), plans[index], self.thresholds
+                )
         return [found[index] for index in range(len(pictures))]
 
     def _detect_tiled(self, picture: NDArray[np.uint8], tiling: Tiling) -> Detections:
@@ -191,14 +206,22 @@ class Detector:
         """The network's raw heads for pictures laid out by plans of one canvas size.
 
         Returns:
-            For each head (N, anchors · (5 + nc), H / stride, W / stride) float32 logits.
+            For each head (N, anchors · (5 + nc), H / stride, W / stride) float32 logits; of an exported network that
+            gives something else, its outputs.
         """
         pad = self.model.preprocess.pad
         canvases = [letterbox_image(picture, plan, pad) for picture, plan in zip(pictures, plans, strict=True)]
         return self._engine(canvases[0][None] if len(canvases) == 1 else np.stack(canvases))
 
 
-def _rebuild(model: Model, options: dict[str, Any]) -> Detector:
+def _load(reference: Reference, options: DarknetOptions) -> tuple[Model | Exported, list[str]]:
+    if exported_kind(reference) is not None:
+        return load_exported(reference, options), []
+    loaded = load_model(reference, options)
+    return loaded.model, loaded.notes
+
+
+def _rebuild(model: Model | Exported, options: dict[str, Any]) -> Detector:
     return Detector(model, **options)
 
 

@@ -111,10 +111,15 @@ def load_checkpoint(path: Reference, options: DarknetOptions, *, cfg: str | None
 
 
 def _renamed(model: Model, names: Reference | None) -> Model:
-    return model if names is None else replace(model, names=_read_names(names, model.spec.nc, model.origin))
+    return model if names is None else replace(model, names=read_class_names(names, model.spec.nc, model.origin))
 
 
-def _read_names(path: Reference, count: int, origin: str) -> tuple[str, ...]:
+def read_class_names(path: Reference, count: int, origin: str) -> tuple[str, ...]:
+    """Class names from a file, one for each class.
+
+    Raises:
+        ModelError: it can't be read, or holds another number of names.
+    """
     from ..darknet import read_names
 
     names = read_names(path)
@@ -143,7 +148,7 @@ def load_darknet(cfg: Reference, options: DarknetOptions) -> Loaded:
         if network.spec.nc != 80:
             notes.append(f"{cfg}: no --names given, classes are called {names[0]} to {names[-1]}")
     else:
-        names = _read_names(options.names, network.spec.nc, str(cfg))
+        names = read_class_names(options.names, network.spec.nc, str(cfg))
     source = {
         "files": [
             {"name": Path(cfg).name, "sha256": file_sha256(cfg)},

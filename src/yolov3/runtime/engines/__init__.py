@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import UsageError, Yolov3Error
 from ...graph import Graph
+
+if TYPE_CHECKING:
+    from ..exported import Exported
 
 RawHeads = list[NDArray[np.float32]]
 
@@ -38,9 +41,18 @@ class Engine(Protocol):
 _ENGINES = {
     "ncnn": (".ncnn", "NcnnEngine", "ncnn", ""),
     "onnxruntime": (".onnxruntime", "OnnxRuntimeEngine", "onnxruntime", "onnx"),
+    "openvino": (".openvino", "OpenvinoEngine", "openvino", "convert"),
+    "mnn": (".mnn", "MnnEngine", "MNN", "mnn"),
 }
 ENGINES = tuple(_ENGINES)
 DEFAULT_ENGINE = "ncnn"
+# kind of exported file → the engines that run it, its own first
+FILE_ENGINES = {
+    "onnx": ("onnxruntime", "openvino"),
+    "openvino": ("openvino",),
+    "ncnn": ("ncnn",),
+    "mnn": ("mnn",),
+}
 
 
 def make_engine(name: str, graph: Graph, threads: int, *, few: bool = False) -> Engine:
@@ -56,12 +68,57 @@ def make_engine(name: str, graph: Graph, threads: int, *, few: bool = False) -> 
         UsageError: no such engine.
         Yolov3Error: its package isn't installed.
     """
+    build: Callable[[Graph, int, bool], Engine] = _engine(name).from_graph
+    return build(graph, threads, few)
+
+
+def open_engine(name: str, exported: Exported, threads: int, *, few: bool = False) -> Engine:
+    """Build an engine for an exported network; it gives the outputs that the network's signature declares.
+
+    Args:
+        name: one of `ENGINES`.
+        exported: from `read_exported`.
+        threads, few: as in `make_engine`.
+
+    Raises:
+        UsageError: this engine doesn't run that kind of file.
+        Yolov3Error: its package isn't installed.
+    """
+    able = FILE_ENGINES[exported.kind]
+    if name not in able:
+        raise UsageError(f"{exported.origin}: engine {name} doesn't run such a file, expected {' or '.join(able)}")
+    build: Callable[[Exported, int, bool], Engine] = _engine(name).from_file
+    engine = build(exported, threads, few)
+    return engine if exported.signature.batch is None else FixedBatch(engine, exported.signature.batch)
+
+
+def _engine(name: str) -> Any:
+    """An engine's class."""
     if name not in _ENGINES:
         raise UsageError(f"engine {name!r} is not known, expected one of {', '.join(ENGINES)}")
     module, kind, package, extra = _ENGINES[name]
     try:
-        build: Callable[[Graph, int, bool], Engine] = getattr(import_module(module, __name__), kind)
+        return getattr(import_module(module, __name__), kind)
     except ImportError as error:
         wanted = f"yolov3[{extra}]" if extra else package
         raise Yolov3Error(f"engine {name}: {error.name or package} is not installed; pip install '{wanted}'") from None
-    return build(graph, threads, few)
+
+
+class FixedBatch:
+    """Any number of pictures through a network that takes a fixed number at once."""
+
+    def __init__(self, engine: Engine, batch: int) -> None:
+        self._engine = engine
+        self._batch = batch
+
+    def __call__(self, images: NDArray[np.uint8]) -> RawHeads:
+        """As `Engine`; the last pictures are joined by grey ones."""
+        missing = -len(images) % self._batch
+        filled = np.concatenate([images, np.full((missing, *images.shape[1:]), 127, np.uint8)]) if missing else images
+        parts = [self._engine(filled[start : start + self._batch]) for start in range(0, len(filled), self._batch)]
+        return [np.concatenate(outputs)[: len(images)] for outputs in zip(*parts, strict=True)]
+
+
+def network_input(images: NDArray[np.uint8], scale: float) -> NDArray[np.float32]:
+    """(N, H, W, 3) uint8 → (N, 3, H, W) float32, scaled."""
+    return np.multiply(images.transpose(0, 3, 1, 2), np.float32(scale), dtype=np.float32, order="C")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import ncnn
 import numpy as np
@@ -15,6 +16,9 @@ from ...graph.lowering import INPUT
 from ...graph.ncnn import emit_ncnn
 from . import RawHeads
 
+if TYPE_CHECKING:
+    from ..exported import Exported
+
 
 class NcnnEngine:
     """Runs a graph with ncnn, a picture at a time.
@@ -22,10 +26,20 @@ class NcnnEngine:
     A `Net` may be read by many threads at once; each call has an extractor of its own.
     """
 
-    def __init__(self, graph: Graph, threads: int, few: bool) -> None:
-        parameters, weights = emit_ncnn(graph)
-        self._outputs = graph.outputs
-        self._scale = graph.scale
+    def __init__(
+        self, network: tuple[str, Iterator[NDArray[Any]]], outputs: Sequence[str], scale: float, threads: int, few: bool
+    ) -> None:
+        """Load a network.
+
+        Args:
+            network: param text and the arrays of the bin, as `emit_ncnn` gives them.
+            outputs: names of the blobs that are wanted.
+            scale: what pixel values are multiplied by.
+            threads, few: as in `make_engine`.
+        """
+        parameters, weights = network
+        self._outputs = outputs
+        self._scale = scale
         self._net = ncnn.Net()
         option = self._net.opt
         option.num_threads = threads
@@ -37,6 +51,18 @@ class NcnnEngine:
             setattr(option, f"use_{half}", False)
         if self._net.load_param_mem(parameters) != 0 or self._net.load_model(_Reader(weights)) != 0:
             raise Yolov3Error("ncnn refused the network")
+
+    @classmethod
+    def from_graph(cls, graph: Graph, threads: int, few: bool) -> NcnnEngine:
+        """An engine for a graph."""
+        return cls(emit_ncnn(graph), graph.outputs, graph.scale, threads, few)
+
+    @classmethod
+    def from_file(cls, exported: Exported, threads: int, few: bool) -> NcnnEngine:
+        """An engine for an exported network."""
+        parameters, weights = exported.data
+        arrays = iter([np.frombuffer(weights, np.uint8)])
+        return cls((parameters.decode(), arrays), exported.outputs, exported.preprocess.scale, threads, few)
 
     def __call__(self, images: NDArray[np.uint8]) -> RawHeads:
         per_image = [self._run(image) for image in images]
@@ -64,20 +90,23 @@ class _Reader(ncnn.DataReader):  # type: ignore[misc]
     twice (docs/decisions/003-start-up.md).
     """
 
-    def __init__(self, arrays: Iterator[NDArray[np.float32]]) -> None:
+    def __init__(self, arrays: Iterator[NDArray[Any]]) -> None:
         super().__init__()
         self._arrays = arrays
-        self._rest = np.zeros(0, np.float32)
+        self._rest = np.zeros(0, np.uint8)
 
     def read(self, capsule: object, size: int) -> int:
         """Copy `size` bytes to the address in the capsule; called by ncnn."""
         address, done = _address(capsule), 0
         while done < size:
             if not self._rest.size:
-                self._rest = np.ascontiguousarray(next(self._arrays)).reshape(-1)
-            part = min(self._rest.nbytes, size - done)
+                array = next(self._arrays, None)
+                if array is None:
+                    return 0
+                self._rest = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+            part = min(self._rest.size, size - done)
             ctypes.memmove(address + done, self._rest.ctypes.data, part)
-            self._rest = self._rest[part // 4 :]
+            self._rest = self._rest[part:]
             done += part
         return size
 

@@ -1,35 +1,73 @@
-"""ONNX Runtime on the CPU, from an ONNX model made in memory."""
+"""ONNX Runtime on the CPU, from an ONNX model made in memory or an exported file."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from ...errors import ModelError
 from ...graph import Graph
 from ...graph.lowering import INPUT
 from ...graph.onnx import emit_onnx
-from . import RawHeads
+from . import RawHeads, network_input
+
+if TYPE_CHECKING:
+    from ..exported import Exported
 
 
 class OnnxRuntimeEngine:
-    """Runs a graph with ONNX Runtime, a whole batch at a time."""
+    """Runs a network with ONNX Runtime, a whole batch at a time."""
 
-    def __init__(self, graph: Graph, threads: int, few: bool) -> None:
+    def __init__(
+        self,
+        network: bytes,
+        outputs: Sequence[str],
+        scale: float | None,
+        threads: int,
+        few: bool,
+        origin: str = "model",
+    ) -> None:
+        """Load a network.
+
+        Args:
+            network: a whole ONNX model.
+            outputs: names of the outputs that are wanted.
+            scale: what pixel values are multiplied by; None: it takes pictures as they are.
+            threads, few: as in `make_engine`.
+            origin: the file, for messages.
+
+        Raises:
+            ModelError: ONNX Runtime refuses the network.
+        """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         if few:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-        self._scale = np.float32(graph.scale)
-        self._outputs = list(graph.outputs)
-        self._session = onnxruntime.InferenceSession(
-            emit_onnx(graph).SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        self._scale = scale
+        self._outputs = list(outputs)
+        try:
+            self._session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its errors have no common base
+            raise ModelError(f"{origin}: ONNX Runtime refuses it ({' '.join(str(error).split())[:200]})") from None
+
+    @classmethod
+    def from_graph(cls, graph: Graph, threads: int, few: bool) -> OnnxRuntimeEngine:
+        """An engine for a graph."""
+        return cls(emit_onnx(graph).SerializeToString(), graph.outputs, graph.scale, threads, few)
+
+    @classmethod
+    def from_file(cls, exported: Exported, threads: int, few: bool) -> OnnxRuntimeEngine:
+        """An engine for an exported network."""
+        scale = None if exported.signature.uint8 else exported.preprocess.scale
+        return cls(exported.data[0], exported.outputs, scale, threads, few, exported.origin)
 
     def __call__(self, images: NDArray[np.uint8]) -> RawHeads:
-        # (N, H, W, 3) → (N, 3, H, W)
-        scaled = np.multiply(images.transpose(0, 3, 1, 2), self._scale, dtype=np.float32, order="C")
-        heads: RawHeads = self._session.run(self._outputs, {INPUT: scaled})
-        return heads
+        given = images if self._scale is None else network_input(images, self._scale)
+        outputs: RawHeads = self._session.run(self._outputs, {INPUT: given})
+        return outputs

@@ -1,0 +1,92 @@
+"""MNN on the CPU, from a graph or an exported file; float32 with Winograd convolutions."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import ModelError
+from ...graph import Graph
+from ...graph.lowering import INPUT
+from ...graph.mnn import emit_mnn, quiet_output
+from . import RawHeads, network_input
+
+with quiet_output():  # its library greets on standard output
+    import MNN  # type: ignore[import-untyped]
+
+if TYPE_CHECKING:
+    from ..exported import Exported
+
+
+class MnnEngine:
+    """Runs a network with MNN, a whole batch at a time; calls from several threads wait for each other."""
+
+    def __init__(
+        self, network: bytes, outputs: Sequence[str], scale: float | None, threads: int, origin: str = "model"
+    ) -> None:
+        """Load a network.
+
+        Args:
+            network: a whole MNN model.
+            outputs: names of the outputs that are wanted.
+            scale: what pixel values are multiplied by; None: it takes pictures as they are.
+            threads: as in `make_engine`.
+            origin: the file, for messages.
+
+        Raises:
+            ModelError: MNN refuses the network.
+        """
+        self._scale = scale
+        self._outputs = outputs
+        self._shape: tuple[int, ...] = ()
+        self._lock = Lock()
+        with tempfile.TemporaryDirectory() as folder, quiet_output():
+            path = Path(folder, "network.mnn")
+            path.write_bytes(network)
+            try:
+                self._network = MNN.Interpreter(str(path))
+                self._session = self._network.createSession(
+                    {"backend": "CPU", "precision": "high", "numThread": threads}
+                )
+                self._input = self._network.getSessionInput(self._session, INPUT)
+            except Exception as error:  # its own are plain Exceptions
+                raise ModelError(f"{origin}: MNN refuses it ({' '.join(str(error).split())[:200]})") from None
+
+    @classmethod
+    def from_graph(cls, graph: Graph, threads: int, few: bool) -> MnnEngine:
+        """An engine for a graph; `few` changes nothing."""
+        return cls(emit_mnn(graph), graph.outputs, graph.scale, threads)
+
+    @classmethod
+    def from_file(cls, exported: Exported, threads: int, few: bool) -> MnnEngine:
+        """An engine for an exported network; `few` changes nothing."""
+        scale = None if exported.signature.uint8 else exported.preprocess.scale
+        return cls(exported.data[0], exported.outputs, scale, threads, exported.origin)
+
+    def __call__(self, images: NDArray[np.uint8]) -> RawHeads:
+        given = images if self._scale is None else network_input(images, self._scale)
+        with self._lock:
+            if given.shape != self._shape:
+                self._network.resizeTensor(self._input, given.shape)
+                self._network.resizeSession(self._session)
+                self._shape = given.shape
+            self._input.copyFrom(_tensor(given))
+            self._network.runSession(self._session)
+            return [self._output(name) for name in self._outputs]
+
+    def _output(self, name: str) -> NDArray[Any]:
+        found = self._network.getSessionOutput(self._session, name)
+        host = _tensor(np.zeros(found.getShape(), np.float32))
+        found.copyToHostTensor(host)
+        return np.array(host.getNumpyData(), np.float32).reshape(found.getShape())
+
+
+def _tensor(array: NDArray[Any]) -> Any:
+    kind = MNN.Halide_Type_Uint8 if array.dtype == np.uint8 else MNN.Halide_Type_Float
+    return MNN.Tensor(array.shape, kind, np.ascontiguousarray(array), MNN.Tensor_DimensionType_Caffe)

@@ -1,0 +1,67 @@
+"""OpenVINO on the CPU, from an ONNX model made in memory or an exported file; float32 throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import openvino  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from ...errors import ModelError
+from ...graph import Graph
+from ...graph.lowering import INPUT
+from ...graph.onnx import emit_onnx
+from . import RawHeads, network_input
+
+if TYPE_CHECKING:
+    from ..exported import Exported
+
+
+class OpenvinoEngine:
+    """Runs a network with OpenVINO, a whole batch at a time; each call has a request of its own."""
+
+    def __init__(
+        self, network: Sequence[bytes], outputs: Sequence[str], scale: float | None, threads: int, origin: str = "model"
+    ) -> None:
+        """Load a network.
+
+        Args:
+            network: a whole ONNX model, or an IR's .xml and .bin.
+            outputs: names of the outputs that are wanted.
+            scale: what pixel values are multiplied by; None: it takes pictures as they are.
+            threads: as in `make_engine`.
+            origin: the file, for messages.
+
+        Raises:
+            ModelError: OpenVINO refuses the network.
+        """
+        core = openvino.Core()
+        options = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": threads,
+        }
+        self._scale = scale
+        self._outputs = list(outputs)
+        try:
+            self._network = core.compile_model(core.read_model(*network), "CPU", options)
+        except RuntimeError as error:
+            raise ModelError(f"{origin}: OpenVINO refuses it ({' '.join(str(error).split())[:200]})") from None
+
+    @classmethod
+    def from_graph(cls, graph: Graph, threads: int, few: bool) -> OpenvinoEngine:
+        """An engine for a graph; `few` changes nothing."""
+        return cls([emit_onnx(graph).SerializeToString()], graph.outputs, graph.scale, threads)
+
+    @classmethod
+    def from_file(cls, exported: Exported, threads: int, few: bool) -> OpenvinoEngine:
+        """An engine for an exported network; `few` changes nothing."""
+        scale = None if exported.signature.uint8 else exported.preprocess.scale
+        return cls(exported.data, exported.outputs, scale, threads, exported.origin)
+
+    def __call__(self, images: NDArray[np.uint8]) -> RawHeads:
+        request = self._network.create_infer_request()
+        request.infer({INPUT: images if self._scale is None else network_input(images, self._scale)})
+        return [request.get_tensor(name).data.copy() for name in self._outputs]
