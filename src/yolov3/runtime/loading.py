@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..checkpoints import SUFFIXES as CHECKPOINT_SUFFIXES
-from ..checkpoints import is_checkpoint, read_checkpoint
 from ..errors import ModelError, UsageError
 from ..modelfile import SUFFIX, BatchNorm, Model, Preprocess
 from ..zoo import default_names, file_sha256, find_model, known_models, recognise_weights
@@ -77,8 +75,10 @@ def load_model(reference: Reference, options: DarknetOptions = DarknetOptions())
 
 
 def _is_checkpoint(path: Reference) -> bool:
+    from ..checkpoints import SUFFIXES, is_checkpoint
+
     suffix = Path(path).suffix.lower()
-    return suffix in CHECKPOINT_SUFFIXES or (suffix != ".weights" and is_checkpoint(path))
+    return suffix in SUFFIXES or (suffix != ".weights" and is_checkpoint(path))
 
 
 def _no_such_model(text: str, suffix: str) -> ModelError | UsageError:
@@ -101,6 +101,7 @@ def load_checkpoint(path: Reference, options: DarknetOptions, *, cfg: str | None
         ModelError: it can't be read or isn't supported.
         UsageError: masks, or a `cfg` where it has no say or is missing.
     """
+    from ..checkpoints import read_checkpoint
     from ..darknet import read_names
 
     if options.masks is not None:

@@ -6,7 +6,6 @@ import difflib
 import math
 import os
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -53,7 +52,7 @@ def load_spec(name: str | os.PathLike[str]) -> Spec:
 @cache
 def family_spec(name: str) -> Spec:
     """One of `FAMILY` as it ships with the package, whatever lies in the working folder."""
-    return read_spec(resources.files(__package__).joinpath(f"family/{name}.yaml").read_text(), f"{name}.yaml")
+    return read_spec((Path(__file__).parent / "family" / f"{name}.yaml").read_text("utf-8"), f"{name}.yaml")
 
 
 def read_spec(text: str, origin: str) -> Spec:
