@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from yolov3.checkpoints import archive, is_checkpoint, read_checkpoint
 from yolov3.checkpoints.archive import Archive
-from yolov3.checkpoints.unpickle import Tensor
+from yolov3.checkpoints.values import Tensor
 from yolov3.errors import ModelError, Yolov3Error
 
 from .writer import Checkpoint, View, write_checkpoint, write_zip

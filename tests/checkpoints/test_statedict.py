@@ -174,7 +174,7 @@ def test_files_of_torch_itself(tmp_path: Path) -> None:
     """Parameters, views, half precision and every integer type as torch.save writes them."""
     torch = pytest.importorskip("torch")
     from yolov3.checkpoints.archive import Archive
-    from yolov3.checkpoints.unpickle import Tensor
+    from yolov3.checkpoints.values import Tensor
 
     base = torch.arange(24, dtype=torch.float32)
     values = {

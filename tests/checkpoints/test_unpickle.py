@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yolov3.checkpoints import unpickle
-from yolov3.checkpoints.unpickle import Inert, Name, Tensor, read_pickle
+from yolov3.checkpoints.unpickle import read_pickle
+from yolov3.checkpoints.values import Inert, Name, Tensor
 from yolov3.errors import ModelError
 
 from .canaries import canaries

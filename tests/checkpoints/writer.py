@@ -57,14 +57,18 @@ class Checkpoint:
         """The opcodes that push `value`."""
         if value is None or isinstance(value, bool):
             return {None: b"N", True: b"\x88", False: b"\x89"}[value]
+        if isinstance(value, int) and abs(value) < 1 << 31:
+            return b"J" + struct.pack("<i", value)
         if isinstance(value, int):
-            return (
-                b"J" + struct.pack("<i", value) if abs(value) < 1 << 31 else b"\x8a\x09" + value.to_bytes(9, "little")
-            )
+            return b"\x8a\x09" + value.to_bytes(9, "little", signed=True)
         if isinstance(value, float):
             return b"G" + struct.pack(">d", value)
         if isinstance(value, str):
-            return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
+            return (
+                b"X"
+                + struct.pack("<I", len(value.encode(errors="surrogatepass")))
+                + value.encode(errors="surrogatepass")
+            )
         if isinstance(value, tuple):
             return b"(" + b"".join(map(self.emit, value)) + b"t"
         if isinstance(value, list):

@@ -10,8 +10,9 @@ from ..errors import ModelError, UsageError
 from ..modelfile import Model
 from .archive import Archive, is_checkpoint
 from .statedict import find_state_dict, read_state_dict
-from .ultralytics import find_network, read_network
-from .unpickle import Inert
+from .tree import find_network
+from .ultralytics import read_network
+from .values import Inert
 
 SUFFIXES = (".pt", ".pth", ".ckpt")
 
@@ -44,13 +45,14 @@ def read_checkpoint(
     from ..zoo import file_sha256
 
     with Archive(path) as archive:
+        notes: list[str] = []
         value = archive.read()
         network = find_network(value)
         tensors = None if network is not None else find_state_dict(value)
         if network is not None:
             if cfg is not None:
                 raise UsageError(f"{path}: holds its whole network, so {cfg} has no say; leave it out")
-            model, notes = read_network(archive, value, network, names)
+            model = read_network(archive, value, network, names)
         elif tensors is not None:
             if cfg is None:
                 raise UsageError(
@@ -70,6 +72,7 @@ def _kind(value: object) -> str:
     if isinstance(value, dict):
         network = next((value[key] for key in ("ema", "model") if isinstance(value.get(key), Inert)), None)
         if network is None:
-            return f"a dictionary of {', '.join(repr(key)[:30] for key in list(value)[:5]) or 'nothing'}"
+            keys = [repr(key)[:30] for key in value if isinstance(key, str)]
+            return f"a dictionary of {', '.join(keys[:5]) or 'nothing'}"
         value = network
     return f"a {value.name}" if isinstance(value, Inert) else f"a {type(value).__name__.lower()}"

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..files import open_regular
-from .unpickle import MAX_BYTES, Tensor, read_pickle
+from .unpickle import MAX_BYTES, read_pickle
+from .values import Tensor
 
 MAX_ENTRIES = 20_000
 PICKLE = "data.pkl"

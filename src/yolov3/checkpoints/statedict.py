@@ -14,8 +14,9 @@ from ..modelfile import BatchNorm, FloatTensor, Model, Preprocess
 from ..spec import Row, Spec, load_spec
 from ..spec.primitives import Convolution
 from .archive import Archive
-from .ultralytics import DEFAULT_SIDE, GREY, load_tensor
-from .unpickle import Tensor
+from .tree import load_tensor
+from .ultralytics import DEFAULT_SIDE, GREY
+from .values import Tensor
 
 # Keys under which trainers keep the weights, best first.
 _KEYS = ("ema", "model", "state_dict", "model_state_dict", "net", "weights")
@@ -64,7 +65,11 @@ def find_state_dict(value: object) -> Tensors | None:
 
 def _tensors(candidate: object) -> dict[str, Tensor]:
     items = candidate.items() if isinstance(candidate, dict) else ()
-    return {name: tensor for name, tensor in items if isinstance(name, str) and isinstance(tensor, Tensor)}
+    return {
+        name: tensor
+        for name, tensor in items
+        if isinstance(name, str) and name.isprintable() and isinstance(tensor, Tensor)
+    }
 
 
 def find_habits(names: Mapping[str, Tensor]) -> Habits:

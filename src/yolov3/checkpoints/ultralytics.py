@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,69 +19,17 @@ from ..spec import Row, Spec, read_spec
 from ..spec.modules import activation_name
 from ..spec.primitives import Convolution, MaxPool, Pad
 from .archive import Archive
-from .unpickle import Inert, Tensor
+from .tree import Module, load_tensor, plain_copy
+from .values import Inert, Tensor
 
 DEFAULT_SIDE = 640
 GREY = 114
 DECODING = {"xy_scale": 2.0, "wh": "square"}
-MAX_DEPTH = 8
-MAX_VALUES = 200_000
 # Anchors may have been rounded to float16.
 ANCHOR_TOLERANCE = 2.0**-10
 
 
-@dataclass(frozen=True, slots=True)
-class Module:
-    """A pickled `torch.nn.Module`: its class, attributes, submodules and tensors."""
-
-    path: str
-    inert: Inert
-
-    @property
-    def kind(self) -> str:
-        """The class, without its module."""
-        return self.inert.name.name
-
-    def attribute(self, name: str) -> object:
-        """An attribute, None when it isn't there."""
-        return self.inert.state.get(name) if isinstance(self.inert.state, dict) else None
-
-    def child(self, name: str) -> Module | None:
-        """A submodule by name."""
-        children = self.attribute("_modules")
-        found = children.get(name) if isinstance(children, dict) else None
-        return Module(f"{self.path}.{name}".lstrip("."), found) if isinstance(found, Inert) else None
-
-    def children(self) -> list[Module]:
-        """All submodules."""
-        children = self.attribute("_modules")
-        names = list(children) if isinstance(children, dict) else []
-        return [found for found in (self.child(str(name)) for name in names) if found is not None]
-
-    def tensor(self, name: str) -> Tensor | None:
-        """A parameter or buffer by name."""
-        for group in ("_parameters", "_buffers"):
-            values = self.attribute(group)
-            if isinstance(values, dict) and isinstance(values.get(name), Tensor):
-                return values[name]  # type: ignore[no-any-return]
-        return None
-
-
-def find_network(value: object) -> Module | None:
-    """The pickled network of a checkpoint: `ema`, else `model`; or the value itself; None when there is none."""
-    candidates = [value.get("ema"), value.get("model")] if isinstance(value, dict) else [value]
-    found = next((candidate for candidate in candidates if isinstance(candidate, Inert)), None)
-    module = None if found is None else Module("", found)
-    for _ in range(4):  # DataParallel and AutoShape wrap it
-        if module is None or isinstance(module.attribute("yaml"), dict):
-            return module
-        module = module.child("module") or module.child("model")
-    return None
-
-
-def read_network(
-    archive: Archive, checkpoint: object, network: Module, names: tuple[str, ...] | None
-) -> tuple[Model, list[str]]:
+def read_network(archive: Archive, checkpoint: object, network: Module, names: tuple[str, ...] | None) -> Model:
     """Turn a pickled network into a model.
 
     Raises:
@@ -94,7 +42,7 @@ def read_network(
     source = {"checkpoint": {"kind": "ultralytics", "class": str(network.inert.name)}}
     if isinstance(checkpoint, dict) and type(checkpoint.get("epoch")) is int:
         source["checkpoint"]["epoch"] = checkpoint["epoch"]
-    model = Model(
+    return Model(
         spec,
         reader.tensors(spec),
         reader.names(spec.nc) if names is None else names,
@@ -104,7 +52,6 @@ def read_network(
         source,
         archive.origin,
     )
-    return model, []
 
 
 class _Reader:
@@ -144,7 +91,7 @@ class _Reader:
     def spec(self) -> Spec:
         """The Spec: rows from the YAML, anchors from Detect, activation from the modules."""
         origin = f"{self.archive.origin} (model.yaml)"
-        description = _plain(self.network.attribute("yaml"), origin)
+        description = plain_copy(self.network.attribute("yaml"), origin)
         assert isinstance(description, dict)
         for part in ("backbone", "head"):
             if not isinstance(description.get(part), list):
@@ -181,7 +128,7 @@ class _Reader:
         stored = (cells * strides[:, None, None]).reshape(len(cells), -1)
         try:
             given = np.array(written, np.float64)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             given = np.empty(0)
         same = given.shape == stored.shape and np.allclose(stored, given, rtol=ANCHOR_TOLERANCE, atol=0)
         return given.tolist() if same else np.round(stored, 3).tolist()  # type: ignore[no-any-return]
@@ -254,19 +201,21 @@ class _Reader:
 
     def check(self, module: Module, name: str, expected: object) -> None:
         found = module.attribute(name)
-        if isinstance(expected, int) and isinstance(found, tuple):
-            found = found[0] if len(set(found)) == 1 else found
+        if isinstance(expected, int) and found == (expected, expected):  # torch keeps some of them in pairs
+            return
         if found != expected:
-            shown = found if isinstance(found, (int, str, tuple)) else type(found).__name__
-            raise self.error(module, f"{name} is {str(shown)[:60]}, but its row says {expected}")
+            raise self.error(module, f"{name} is {_shown(found)}, but its row says {expected}")
 
     # --- weights and names
 
     def batch_norm(self, spec: Spec) -> BatchNorm:
-        found = {self.find(f"{item.name}.bn").attribute("eps") for item in _trunk(spec) if item.batch_norm}
-        epsilon = next(iter(found), 1e-3)
-        if len(found) > 1 or not isinstance(epsilon, float) or not 0 <= epsilon < 1:
-            raise self.error(None, f"batch normalisation with epsilon {str(found)[:60]}, expected one number below 1")
+        modules = [self.find(f"{item.name}.bn") for item in _trunk(spec) if item.batch_norm]
+        epsilon = modules[0].attribute("eps") if modules else 1e-3
+        if not isinstance(epsilon, float) or not 0 <= epsilon < 1:
+            raise self.error(modules[0], f"eps is {_shown(epsilon)}, expected a number from 0 to 1")
+        for module in modules:
+            if module.attribute("eps") != epsilon:
+                raise self.error(module, f"eps is {_shown(module.attribute('eps'))}, elsewhere {epsilon:g}")
         return BatchNorm(epsilon, inside=True)
 
     def tensors(self, spec: Spec) -> dict[str, FloatTensor]:
@@ -286,27 +235,9 @@ class _Reader:
         names = self.network.attribute("names")
         if isinstance(names, dict):
             names = [names.get(index) for index in range(count)] if len(names) == count else list(names)
-        if not isinstance(names, list) or len(names) != count or not all(isinstance(name, str) for name in names):
-            raise self.error(None, f"names are {type(names).__name__!s}, expected {count} class names; give --names")
+        if not isinstance(names, list) or len(names) != count or not all(map(_is_name, names)):
+            raise self.error(None, f"names are {_shown(names)}, expected {count} class names; give --names")
         return tuple(names)
-
-
-def load_tensor(archive: Archive, name: str, tensor: Tensor | None, shape: tuple[int, ...]) -> FloatTensor:
-    """One tensor for the model file: float16 weights stay what they are, everything else becomes float32.
-
-    Raises:
-        ModelError: missing, of another shape, or with values that are not finite in float32.
-    """
-    if tensor is None:
-        raise ModelError(f"{archive.origin}: {name} is missing, expected a tensor of shape {list(shape)}")
-    if tensor.shape != shape:
-        raise ModelError(f"{archive.origin}: {name} has shape {list(tensor.shape)}, expected {list(shape)}")
-    array = archive.array(tensor)
-    with np.errstate(over="ignore"):
-        values = array if array.dtype == np.float16 and array.ndim == 4 else array.astype(np.float32)
-    if not np.isfinite(values).all():
-        raise ModelError(f"{archive.origin}: {name} has values that are not finite")
-    return values  # type: ignore[return-value]
 
 
 def _trunk(spec: Spec) -> Iterator[Convolution]:
@@ -329,20 +260,13 @@ def _image_size(checkpoint: object, spec: Spec) -> int:
     return -(-wanted // stride) * stride
 
 
-def _plain(value: object, origin: str) -> object:
-    """A copy of plain values, small and shallow, so that no trick of sharing can blow it up."""
-    budget = [MAX_VALUES]
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value != "" and value.isprintable()
 
-    def copy(value: object, depth: int) -> object:
-        budget[0] -= 1
-        if budget[0] < 0 or depth > MAX_DEPTH:
-            raise ModelError(f"{origin}: too large or nested too deeply for a description of a network")
-        if isinstance(value, dict):
-            return {str(key): copy(item, depth + 1) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [copy(item, depth + 1) for item in value]
-        if value is None or isinstance(value, (bool, int, float, str)):
-            return value
-        raise ModelError(f"{origin}: holds a {type(value).__name__}, expected plain values")
 
-    return copy(value, 0)
+def _shown(value: object) -> str:
+    """A foreign value in a message: numbers, text and short tuples of them; of others the kind alone."""
+    parts = value if isinstance(value, tuple) else (value,)
+    plain = len(parts) <= 8 and all(part is None or isinstance(part, (bool, int, float, str)) for part in parts)
+    short = plain and not any(isinstance(part, int) and part.bit_length() > 64 for part in parts)
+    return repr(value)[:60] if short else f"a {type(value).__name__}"

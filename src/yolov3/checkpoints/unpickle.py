@@ -12,14 +12,12 @@ import pickletools
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ..errors import ModelError
+from .values import REBUILDERS, DamagedError, Inert, Name, Storage, hashable, is_size, pairs
 
 MAX_BYTES = 16 << 20
 MAX_OPERATIONS = 2_000_000
-MAX_DIMENSIONS = 16
-MAX_SIZE = 1 << 40
 
 # What a checkpoint may name of the standard library; Python 2 calls two of the modules otherwise.
 _BUILTIN = "set frozenset list tuple dict int float str bytes bytearray bool complex object slice range unicode long"
@@ -38,55 +36,6 @@ _PLAIN = {
     "datetime": "datetime date time timedelta timezone",
 }
 _STANDARD_LIBRARY = sys.stdlib_module_names | {"__builtin__", "copy_reg", "commands", "cPickle"}
-
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    """A class or function by its name; nothing is imported."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return repr(f"{self.module}.{self.name}")[1:-1]  # control characters escaped
-
-
-@dataclass(eq=False, slots=True)
-class Inert:
-    """What unpickling would have made by a call.
-
-    Attributes:
-        name: the class or function.
-        args: what it would have been called with.
-        state: the attributes that the object would have got.
-    """
-
-    name: Name
-    args: object
-    state: object = None
-
-
-@dataclass(frozen=True, slots=True)
-class Storage:
-    """Values in a file of their own. `kind` is torch's name of the type, such as `HalfStorage`."""
-
-    key: str
-    kind: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """A view of a storage; offset and strides count values."""
-
-    storage: Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-class _DamagedError(ValueError):
-    """Something that no pickler writes."""
 
 
 def read_pickle(data: bytes, origin: str) -> object:
@@ -146,7 +95,7 @@ class _Machine:
 
     def pop(self, count: int) -> list[object]:
         if len(self.stack) < count:
-            raise _DamagedError("an operation without its operands")
+            raise DamagedError("an operation without its operands")
         taken = self.stack[len(self.stack) - count :]
         del self.stack[len(self.stack) - count :]
         return taken
@@ -157,7 +106,7 @@ class _Machine:
 
     def pop_mark(self) -> list[object]:
         if not self.marked:
-            raise _DamagedError("a mark is missing")
+            raise DamagedError("a mark is missing")
         taken, self.stack = self.stack, self.marked.pop()
         return taken
 
@@ -172,7 +121,7 @@ class _Machine:
 
     def get(self, arg: object) -> None:
         if arg not in self.memo:
-            raise _DamagedError(f"nothing is stored under {arg}")
+            raise DamagedError(f"nothing is stored under {arg}")
         self.push(self.memo[arg])
 
     # --- containers
@@ -182,27 +131,27 @@ class _Machine:
         if isinstance(target, list):
             target += values
         elif not isinstance(target, Inert):
-            raise _DamagedError(f"appends to a {type(target).__name__}")
+            raise DamagedError(f"appends to a {type(target).__name__}")
 
     def set_items(self, values: list[object]) -> None:
         target = self.stack[-1]
         if isinstance(target, dict):
-            target |= _pairs(values)
+            target |= pairs(values)
         elif not isinstance(target, Inert):
-            raise _DamagedError(f"sets items of a {type(target).__name__}")
+            raise DamagedError(f"sets items of a {type(target).__name__}")
 
     def add_items(self, values: list[object]) -> None:
         target = self.stack[-1]
         if isinstance(target, set):
-            target |= set(map(_hashable, values))
+            target |= set(map(hashable, values))
         elif not isinstance(target, Inert):
-            raise _DamagedError(f"adds to a {type(target).__name__}")
+            raise DamagedError(f"adds to a {type(target).__name__}")
 
     # --- names and what would be calls
 
     def name(self, module: object, name: object) -> Name:
         if not isinstance(module, str) or not isinstance(name, str):
-            raise _DamagedError("a name that is not text")
+            raise DamagedError("a name that is not text")
         found = Name(module[:200], name[:200])
         foreign = module.partition(".")[0] not in _STANDARD_LIBRARY
         if not foreign and name not in _PLAIN.get(module, "").split():
@@ -226,7 +175,7 @@ class _Machine:
             raise ModelError(f"{self.origin}: its pickle calls a {type(function).__name__}, expected a class by name")
         first = args[0] if isinstance(args, tuple) and args else None
         self.spend(len(first) if isinstance(first, (list, tuple)) else 0)  # what a rebuilder copies
-        known = _REBUILDERS.get(str(function))
+        known = REBUILDERS.get(str(function))
         self.push(Inert(function, args) if known is None else known(function, args))
 
     def build(self, arg: object) -> None:
@@ -251,92 +200,12 @@ class _Machine:
         """torch's `("storage", type, key, device, count)`."""
         (value,) = self.pop(1)
         if not isinstance(value, tuple) or len(value) != 5 or value[0] != "storage":
-            raise _DamagedError("a reference that is not to a storage")
+            raise DamagedError("a reference that is not to a storage")
         _, kind, key, _, count = value
-        if not isinstance(kind, Name) or not isinstance(key, str) or not _is_size(count):
-            raise _DamagedError("a storage that is not described by type, key and number of values")
+        if not isinstance(kind, Name) or not isinstance(key, str) or not is_size(count):
+            raise DamagedError("a storage that is not described by type, key and number of values")
         self.push(Storage(key, kind.name, count))
 
-
-def _is_size(value: object) -> bool:
-    return type(value) is int and 0 <= value <= MAX_SIZE
-
-
-def _hashable(value: object) -> object:
-    """A key: a plain value or a few of them; hashing deeper or longer ones could take the stack or forever."""
-    parts = value if isinstance(value, tuple) else (value,)
-    if len(parts) > MAX_DIMENSIONS or not all(map(_is_plain_key, parts)):
-        raise _DamagedError(f"a {type(value).__name__} as a key")
-    return value
-
-
-def _is_plain_key(value: object) -> bool:
-    if isinstance(value, int):
-        return value.bit_length() <= 64
-    return value is None or isinstance(value, (str, bytes, float, Name, Inert))
-
-
-def _pairs(values: list[object]) -> dict[object, object]:
-    if len(values) % 2:
-        raise _DamagedError("a key without its value")
-    return {_hashable(key): value for key, value in zip(values[::2], values[1::2], strict=True)}
-
-
-# --- what is rebuilt
-
-
-def _dictionary(function: Name, args: object) -> object:
-    """`OrderedDict()`, `OrderedDict([[key, value], …])` or `defaultdict(factory)`."""
-    pairs = args[0] if isinstance(args, tuple) and len(args) == 1 and isinstance(args[0], list) else []
-    if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
-        raise _DamagedError("a dictionary that is not made of pairs")
-    return _pairs([part for pair in pairs for part in pair])
-
-
-def _set(function: Name, args: object) -> object:
-    values = args[0] if isinstance(args, tuple) and args else []
-    if not isinstance(values, (list, tuple)):
-        raise _DamagedError("a set that is not made of a list")
-    return set(map(_hashable, values))
-
-
-def _tensor(function: Name, args: object) -> object:
-    """`torch._utils._rebuild_tensor_v2(storage, offset, shape, strides, requires_grad, hooks)`."""
-    if not isinstance(args, tuple) or len(args) < 4 or not isinstance(args[0], Storage):
-        return Inert(function, args)
-    storage, offset, shape, strides = args[:4]
-    plain = isinstance(shape, tuple) and isinstance(strides, tuple) and len(shape) == len(strides) <= MAX_DIMENSIONS
-    if not plain or not all(map(_is_size, (offset, *shape, *strides))):
-        raise _DamagedError("a tensor without a sensible shape")
-    return Tensor(storage, offset, shape, strides)
-
-
-def _first_argument(function: Name, args: object) -> object:
-    """`torch._utils._rebuild_parameter(tensor, requires_grad, hooks)`; `torch.Size(shape)`."""
-    return args[0] if isinstance(args, tuple) and args else Inert(function, args)
-
-
-def _plain_object(function: Name, args: object) -> object:
-    """`copyreg._reconstructor(class, base, state)`."""
-    known = isinstance(args, tuple) and args and isinstance(args[0], Name)
-    return Inert(args[0], ()) if known else Inert(function, args)  # type: ignore[index]
-
-
-_REBUILDERS: dict[str, Callable[[Name, object], object]] = {
-    "collections.OrderedDict": _dictionary,
-    "collections.defaultdict": _dictionary,
-    "builtins.set": _set,
-    "__builtin__.set": _set,
-    "builtins.frozenset": _set,
-    "__builtin__.frozenset": _set,
-    "torch.Size": _first_argument,
-    "torch._utils._rebuild_tensor": _tensor,
-    "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_parameter": _first_argument,
-    "torch._utils._rebuild_parameter_with_state": _first_argument,
-    "copyreg._reconstructor": _plain_object,
-    "copy_reg._reconstructor": _plain_object,
-}
 
 # --- opcodes
 
@@ -368,12 +237,12 @@ _OPERATIONS: dict[str, Callable[[_Machine, object], None]] = {
     "EMPTY_DICT": lambda machine, arg: machine.push({}),
     "EMPTY_SET": lambda machine, arg: machine.push(set()),
     "LIST": lambda machine, arg: machine.push(machine.pop_mark()),
-    "DICT": lambda machine, arg: machine.push(_pairs(machine.pop_mark())),
+    "DICT": lambda machine, arg: machine.push(pairs(machine.pop_mark())),
     "TUPLE": lambda machine, arg: machine.push(tuple(machine.pop_mark())),
     "TUPLE1": lambda machine, arg: machine.push(tuple(machine.pop(1))),
     "TUPLE2": lambda machine, arg: machine.push(tuple(machine.pop(2))),
     "TUPLE3": lambda machine, arg: machine.push(tuple(machine.pop(3))),
-    "FROZENSET": lambda machine, arg: machine.push(set(map(_hashable, machine.pop_mark()))),
+    "FROZENSET": lambda machine, arg: machine.push(set(map(hashable, machine.pop_mark()))),
     "APPEND": lambda machine, arg: machine.append(machine.pop(1)),
     "APPENDS": lambda machine, arg: machine.append(machine.pop_mark()),
     "SETITEM": lambda machine, arg: machine.set_items(machine.pop(2)),

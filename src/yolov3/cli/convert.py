@@ -51,7 +51,7 @@ def convert(
     if not 2 <= len(files) <= 3:
         raise UsageError(f"{len(files)} files named, expected IN OUT or IN WEIGHTS OUT")
     *given, output = files
-    _check_output(output, given)
+    outputs = _outputs(output, given)
     if half and output.suffix.lower() != ".safetensors":
         raise UsageError(f"--half goes with a .safetensors as OUT, not with {output}")
     weights = given[1] if len(given) == 2 else None
@@ -61,11 +61,11 @@ def convert(
         model = replace(model, preprocess=replace(model.preprocess, resize=resize))
     notes = _save(model.half() if half else model, output, dialect)
     options.print_notes([*loaded.notes, *notes])
-    print(describe(output, model))
+    print(describe(outputs, model))
 
 
-def _check_output(output: Path, given: list[Path]) -> None:
-    """Refuse an unknown kind, and to write over an input."""
+def _outputs(output: Path, given: list[Path]) -> list[Path]:
+    """The files that will be written; refused are an unknown kind, and to write over an input."""
     from ..darknet import darknet_paths
     from ..errors import UsageError
     from ..modelfile import SUFFIX
@@ -74,9 +74,11 @@ def _check_output(output: Path, given: list[Path]) -> None:
     if suffix not in (SUFFIX, ".cfg", ".weights"):
         raise UsageError(f"{output}: expected an output that ends in {SUFFIX}, .cfg or .weights")
     inputs = {path.resolve() for path in given}
-    for path in [output] if suffix == SUFFIX else darknet_paths(output):
+    outputs = [output] if suffix == SUFFIX else darknet_paths(output)
+    for path in outputs:
         if path.resolve() in inputs:
             raise UsageError(f"{path}: is also an input, which is never changed; name another output")
+    return outputs
 
 
 def _save(model: Model, output: Path, dialect: str) -> list[str]:
@@ -90,9 +92,10 @@ def _save(model: Model, output: Path, dialect: str) -> list[str]:
     return save_darknet(model, output, dialect=dialect).notes
 
 
-def describe(path: Path, model: Model) -> str:
-    """One line about a file that was made."""
+def describe(paths: list[Path], model: Model) -> str:
+    """One line about the files that were made of a model."""
+    size = sum(path.stat().st_size for path in paths)
     return (
-        f"{path}: {len(model.spec.rows)} rows, {model.spec.nc} classes, {model.size_wh[0]}×{model.size_wh[1]}, "
-        f"{path.stat().st_size / 1e6:.1f} MB"
+        f"{', '.join(map(str, paths))}: {len(model.spec.rows)} rows, {model.spec.nc} classes, "
+        f"{model.size_wh[0]}×{model.size_wh[1]}, {size / 1e6:.1f} MB"
     )

@@ -38,4 +38,4 @@ def pull(name: str, to: Path | None) -> None:
             bar = stack.enter_context(click.progressbar(length=size, label=name, file=sys.stderr))
             progress = lambda done, total: bar.update(max(done - bar.pos, 0))  # noqa: E731
         path = pull_weights(name, to, progress=progress)
-    print(describe(path, Model.load(path)))
+    print(describe([path], Model.load(path)))
