@@ -13,7 +13,7 @@ from .. import __version__
 from ..errors import Yolov3Error
 
 # Each command is the click command of that name in the module of that name, imported when it is used.
-COMMANDS = ("detect", "evaluate", "data", "anchors", "show", "convert")
+COMMANDS = ("detect", "evaluate", "data", "anchors", "show", "convert", "pull", "models")
 
 
 class LazyGroup(click.Group):

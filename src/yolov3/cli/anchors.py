@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 @click.option("--picture", metavar="FILE.svg", help="Draw the boxes' shapes and both sets of anchors.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def anchors(data: Path, model: str, write: str | None, picture: str | None, as_json: bool, **given: Any) -> None:
-    """Fit anchors to a dataset's boxes, and say whether they are worth having.
+    """Fit anchors to a dataset's boxes.
+
+    Says whether they are worth having beside the model's own.
 
     DATA is a data.yaml, a COCO .json, a Pascal VOC folder or a Darknet .data file.
 

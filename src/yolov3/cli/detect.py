@@ -58,7 +58,9 @@ FEW = 5
 @click.option("--coco", metavar="FILE|-", help="Write COCO results.")
 @click.option("--show", is_flag=True, help="Show results in a window; q ends.")
 def detect(sources: tuple[str, ...], batch: int, every: int, **given: Any) -> int:
-    """Detect objects in pictures and videos; print a table and save what was found.
+    """Detect objects in pictures and videos.
+
+    Prints a table and saves what was found.
 
     SOURCES are pictures, videos, folders, patterns such as 'photos/*.jpg', a .txt list of files, - for a picture on
     standard input, or a camera's number; without any, the sample photos.

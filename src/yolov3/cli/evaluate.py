@@ -58,7 +58,9 @@ DETECTOR_OPTIONS = (
 @click.option("--from-predictions", metavar="FILE", help="Score COCO results instead of running a model.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
 def evaluate(data: Path, split: str | None, output: Path | None, no_save: bool, as_json: bool, **given: Any) -> None:
-    """Score a model on a dataset: COCO's AP, per class, with an interval, curves, mistakes and speed.
+    """Score a model on a dataset, as COCO does.
+
+    AP in all and per class, with an interval, curves, mistakes and speed.
 
     DATA is a data.yaml, a COCO .json, a Pascal VOC folder or a Darknet .data file.
 

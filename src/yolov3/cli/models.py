@@ -10,7 +10,9 @@ import click
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of the table.")
 def models(as_json: bool) -> None:
-    """List the models that have a name: bundled with the package, pulled, or known and not here.
+    """List the models that have a name.
+
+    Bundled with the package, pulled, or known and not here yet.
 
     Example: yolov3 models
     """

@@ -22,7 +22,9 @@ DEFAULT_SIZES = {"yolov3": 416, "yolov3-spp": 608, "yolov3-tiny": 416}
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
 @click.option("--picture", metavar="FILE.svg", help="Draw the network too: rows, scales, anchors.")
 def show(model: str, size: str | None, as_json: bool, picture: str | None) -> None:
-    """Show a network: each row's shapes, parameters and multiply-adds.
+    """Show a network row by row.
+
+    Each row's shapes, parameters and multiply-adds, and the totals.
 
     MODEL is yolov3, yolov3-spp or yolov3-tiny (the architectures), or a .yaml, .cfg or .safetensors file.
 
