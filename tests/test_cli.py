@@ -176,7 +176,7 @@ def test_help_has_an_example_for_every_command(cli: Cli) -> None:
     from yolov3.cli import COMMANDS
 
     for name in COMMANDS:
-        assert f"Example: yolov3 {name} " in cli(name, "--help").out
+        assert f"Example: yolov3 {name}" in cli(name, "--help").out
         assert name in cli("--help").out
     assert cli("--version").out.strip() == f"yolov3 {yolov3.__version__}"
 
