@@ -139,6 +139,14 @@ def test_a_batch_is_its_pictures_one_by_one(images: np.ndarray) -> None:
             np.testing.assert_allclose(head, np.concatenate([heads[place] for heads in single]), atol=1e-5)
 
 
+@pytest.mark.parametrize("engine", ["ncnn", "onnxruntime"])
+def test_a_view_is_read_as_it_looks_not_as_it_lies(engine: str, images: np.ndarray) -> None:
+    model = random_model(small_spec(), size_wh=(96, 64))
+    flipped = images[:, :, ::-1]
+    for one, other in zip(run(model, flipped, engine), run(model, flipped.copy(), engine), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_the_onnx_file_is_valid_and_free_in_batch_and_size() -> None:
     from yolov3.graph.onnx import emit_onnx
 

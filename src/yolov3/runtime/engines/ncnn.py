@@ -69,6 +69,7 @@ class NcnnEngine:
         return [np.stack(heads) for heads in zip(*per_image, strict=True)]
 
     def _run(self, image: NDArray[np.uint8]) -> RawHeads:
+        image = np.ascontiguousarray(image)  # ncnn reads its memory as it lies
         height, width = image.shape[:2]
         pixels = ncnn.Mat.from_pixels(image, ncnn.Mat.PixelType.PIXEL_RGB, width, height)
         pixels.substract_mean_normalize([], [self._scale] * 3)
