@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
@@ -59,3 +60,30 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
     """
     with atomic_path(path) as temporary:
         temporary.write_bytes(data if isinstance(data, bytes) else data.encode())
+
+
+@contextmanager
+def staged(path: str | os.PathLike[str], companions: Sequence[Path] = ()) -> Iterator[Path]:
+    """Give a path of the same name in a new folder beside `path`; on success move what was written there into place.
+
+    Files under the companions' names move too and `path` last, so that who finds it finds the whole set. On failure
+    nothing stays.
+
+    Raises:
+        Yolov3Error: the folder is missing or can't be written, or the disk is full.
+    """
+    target = Path(path)
+    folder = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
+    try:
+        folder.mkdir()
+        yield folder / target.name
+        written = [folder / each.name for each in (*companions, target)]
+        for file in written:
+            with file.open("rb+") as handle:
+                os.fsync(handle.fileno())
+        for file in written:
+            file.replace(target.with_name(file.name))
+    except OSError as error:
+        raise Yolov3Error(f"{target}: could not be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,21 +1,22 @@
-"""`yolov3 convert`: from one kind of model to another."""
+"""`yolov3 convert`: from one kind of model to another, with a proof at the end."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import options
+from . import exporting, options
 
 if TYPE_CHECKING:
+    from ..export import Written
     from ..modelfile import Model
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=options.FilePath, metavar="IN [WEIGHTS] OUT")
-@click.option("--half", is_flag=True, help="Store convolution weights as float16: half the file (.safetensors).")
+@click.option("--half", is_flag=True, help="Store convolution weights as float16: half the file.")
 @click.option(
     "--dialect",
     default="alexeyab",
@@ -23,45 +24,46 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="Who shall read a .cfg: alexeyab (and hank-ai), pjreddie, or opencv.",
 )
-@options.together(options.names, options.masks, options.resize, options.allow_extra)
+@options.together(options.names, options.masks, options.size, options.resize, options.allow_extra)
+@exporting.given_options
 def convert(
     files: tuple[Path, ...],
     half: bool,
     dialect: str,
     names: Path | None,
     masks: str | None,
+    size: str | None,
     resize: str | None,
     allow_extra: bool,
+    **given: Any,
 ) -> None:
-    """Convert a model: Darknet and PyTorch checkpoints to a model file, and any model to Darknet.
+    """Convert a model: Darknet and PyTorch checkpoints to a model file, and any model to Darknet, ONNX and others.
 
     IN is a Darknet .cfg followed by its WEIGHTS, a PyTorch checkpoint (.pt, .pth), a model file (.safetensors), or a
     model's name. A checkpoint that holds weights only stands as WEIGHTS behind a .cfg, a .yaml or a family name.
 
     OUT ends in .safetensors (a model file, which holds everything that using it takes), .cfg (Darknet, with .weights
-    and .names beside it) or .weights (that alone).
+    and .names beside it), .weights (that alone), or is an export: .onnx, .xml (OpenVINO, with .bin), .param (ncnn, with
+    .bin and .param.json) or .mnn (with .mnn.json). What was written is compared with the model before it is put there.
 
     Example: yolov3 convert yolov3-tiny.cfg yolov3-tiny.weights tiny.safetensors --masks 1,2,3 --half
     """
-    from dataclasses import replace
-
     from ..errors import UsageError
     from ..runtime.loading import DarknetOptions, load_model
 
     if not 2 <= len(files) <= 3:
         raise UsageError(f"{len(files)} files named, expected IN OUT or IN WEIGHTS OUT")
-    *given, output = files
-    outputs = _outputs(output, given)
-    if half and output.suffix.lower() != ".safetensors":
-        raise UsageError(f"--half goes with a .safetensors as OUT, not with {output}")
-    weights = given[1] if len(given) == 2 else None
-    loaded = load_model(given[0], DarknetOptions(weights, names, masks, allow_extra))
-    model = loaded.model
-    if resize is not None:
-        model = replace(model, preprocess=replace(model.preprocess, resize=resize))
-    notes = _save(model.half() if half else model, output, dialect)
+    *inputs, output = files
+    outputs = _outputs(output, inputs)
+    if half and output.suffix.lower() in (".cfg", ".weights"):
+        raise UsageError(f"--half goes with a .safetensors or an export as OUT, not with {output}")
+    weights = inputs[1] if len(inputs) == 2 else None
+    loaded = load_model(inputs[0], DarknetOptions(weights, names, masks, allow_extra))
+    model = _adjusted(loaded.model, size, resize)
+    written, notes = _save(model, output, half, dialect, given)
     options.print_notes([*loaded.notes, *notes])
-    print(describe(outputs, model))
+    for line in [describe(outputs, model), *exporting.proof_lines(written, model)]:
+        print(line)
 
 
 def _outputs(output: Path, given: list[Path]) -> list[Path]:
@@ -69,27 +71,46 @@ def _outputs(output: Path, given: list[Path]) -> list[Path]:
     from ..darknet import darknet_paths
     from ..errors import UsageError
     from ..modelfile import SUFFIX
+    from ..runtime.exported import KINDS, companions
 
     suffix = output.suffix.lower()
-    if suffix not in (SUFFIX, ".cfg", ".weights"):
-        raise UsageError(f"{output}: expected an output that ends in {SUFFIX}, .cfg or .weights")
+    if suffix in (SUFFIX, *KINDS):
+        outputs = [output, *companions(output)]
+    elif suffix in (".cfg", ".weights"):
+        outputs = darknet_paths(output)
+    else:
+        raise UsageError(f"{output}: expected an output that ends in {', '.join([SUFFIX, '.cfg', '.weights', *KINDS])}")
     inputs = {path.resolve() for path in given}
-    outputs = [output] if suffix == SUFFIX else darknet_paths(output)
     for path in outputs:
         if path.resolve() in inputs:
             raise UsageError(f"{path}: is also an input, which is never changed; name another output")
     return outputs
 
 
-def _save(model: Model, output: Path, dialect: str) -> list[str]:
-    """Write the output; gives what there is to say about it."""
-    from ..darknet import save_darknet
-    from ..modelfile import SUFFIX
+def _adjusted(model: Model, size: str | None, resize: str | None) -> Model:
+    """The model with another input size and another way to fit pictures into it."""
+    from dataclasses import replace
 
-    if output.suffix.lower() == SUFFIX:
-        model.save(output)
-        return []
-    return save_darknet(model, output, dialect=dialect).notes
+    from ..spec import parse_size
+
+    if size is not None:
+        model = replace(model, size_wh=parse_size(size))
+    if resize is not None:
+        model = replace(model, preprocess=replace(model.preprocess, resize=resize))
+    return model
+
+
+def _save(model: Model, output: Path, half: bool, dialect: str, given: dict[str, Any]) -> tuple[Written, list[str]]:
+    """Write and prove the output; gives what there is to say about it."""
+    from ..export import export_model, save_model
+    from ..runtime.exported import exported_kind
+
+    dataset = exporting.load_dataset(given)
+    if exported_kind(output) is None:
+        exporting.refuse_export_options(output, given)
+        return save_model(model, output, half=half, dialect=dialect, dataset=dataset, split=given["split"])
+    signature = exporting.make_signature(output, model, half, given)
+    return export_model(model, output, signature, dataset=dataset, split=given["split"]), []
 
 
 def describe(paths: list[Path], model: Model) -> str:

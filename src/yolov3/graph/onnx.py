@@ -164,7 +164,7 @@ class Emitter:
         elif isinstance(operation, Concat):
             self.add("Concat", output, inputs, axis=1)
         elif isinstance(operation, Add):
-            self.add("Sum", output, inputs)
+            self.add("Add" if len(inputs) == 2 else "Sum", output, inputs)
         else:
             assert isinstance(operation, Slice)
             bounds = (operation.start, operation.start + operation.channels, 1)

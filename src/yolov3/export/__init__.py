@@ -1,0 +1,7 @@
+"""Exports: a model as ONNX, OpenVINO IR, ncnn or MNN, each file proven before it is there."""
+
+from .exporting import ABILITIES, TOLERANCES, Written, export_model, signature_for
+from .own import save_model
+from .proof import Figures, Tolerance
+
+__all__ = ["ABILITIES", "TOLERANCES", "Figures", "Tolerance", "Written", "export_model", "save_model", "signature_for"]

@@ -1,0 +1,225 @@
+"""The proof that ends every conversion: the written file against the model it was made from, on real pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import box_iou
+from ..graph.signature import Signature
+from ..images import read_image
+from ..postprocess import decode_boxes, nms, sigmoid
+from ..runtime.detector import Detector
+from ..spec import Head
+from ..zoo import sample_photos
+
+Float32 = NDArray[np.float32]
+Picture = NDArray[np.uint8]
+
+# Boxes are compared where the model sees something: scores from here on, and at any rate the best hundred.
+VISIBLE = 0.05
+AT_LEAST = 100
+# Logits up to this size are compared as they are, larger ones relative to it.
+USUAL_LOGIT = 25.0
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The largest differences between two networks.
+
+    Attributes:
+        pictures: on how many pictures.
+        raw: of the heads' logits; None where the file doesn't give them.
+        box: of a box's sides, in pixels of the network's input.
+        score: of a class's score.
+        unmatched: detections without a partner, where the graph has suppressed already.
+        peak: the largest logit.
+    """
+
+    pictures: int
+    raw: float | None
+    box: float
+    score: float
+    unmatched: int = 0
+    peak: float = 0.0
+
+    def joined(self, other: Figures) -> Figures:
+        """Of both sets of pictures."""
+        raw = None if self.raw is None or other.raw is None else max(self.raw, other.raw)
+        return Figures(
+            self.pictures + other.pictures,
+            raw,
+            max(self.box, other.box),
+            max(self.score, other.score),
+            self.unmatched + other.unmatched,
+            max(self.peak, other.peak),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """What a written file may differ by; see `Figures`.
+
+    Attributes:
+        AP: the loss in AP, where a dataset is given; from 0 to 1.
+        raw, box, score: None: not judged.
+    """
+
+    AP: float
+    raw: float | None = None
+    box: float | None = None
+    score: float | None = None
+
+    def excess(self, figures: Figures) -> str | None:
+        """The first figure that is too large, in words."""
+        raw_limit = None if self.raw is None else self.raw * max(1.0, figures.peak / USUAL_LOGIT)
+        checks = (
+            ("raw heads differ by", figures.raw, raw_limit, ""),
+            ("boxes differ by", figures.box, self.box, " pixels"),
+            ("scores differ by", figures.score, self.score, ""),
+        )
+        for words, value, limit, unit in checks:
+            if limit is not None and value is not None and not value <= limit:  # NaN is too large as well
+                return f"{words} up to {value:.2g}{unit}, at most {limit:g} expected"
+        if self.box is not None and figures.unmatched:
+            return f"{figures.unmatched} detections have no partner"
+        return None
+
+    def to_dict(self) -> dict[str, float | None]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+def proof_pictures(size_wh: tuple[int, int]) -> Iterator[Picture]:
+    """The sample photos, and made pictures that are hard in other ways: noise, flat, a ramp, edges."""
+    for path in sample_photos():
+        yield read_image(path)
+    width, height = size_wh
+    rng = np.random.default_rng(0)
+    yield rng.integers(0, 256, (height, width, 3), np.uint8)
+    yield np.zeros((height, width, 3), np.uint8)
+    ramp = np.linspace(0, 255, width).astype(np.uint8)
+    yield np.stack(
+        [np.tile(ramp, (height, 1)), np.tile(ramp[::-1], (height, 1)), np.full((height, width), 90)],
+        axis=2,
+        dtype=np.uint8,
+        casting="unsafe",
+    )
+    rows, columns = np.indices((height, width))
+    yield np.repeat((((rows // 24 + columns // 40) % 2) * 255).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+def compare(source: Detector, written: Detector, signature: Signature) -> Figures:
+    """The largest differences over the proof's pictures.
+
+    Args:
+        source: gives raw heads.
+        written: gives what `signature` says.
+        signature: of the written file.
+    """
+    total: Figures | None = None
+    waiting: list[Picture] = []
+    for picture in proof_pictures(source.size_wh):
+        waiting.append(picture)
+        if len(waiting) == 2:  # two at a time, so that the batch's axis is proven too
+            figures = _compare_pair(source, written, signature, waiting)
+            total = figures if total is None else total.joined(figures)
+            waiting = []
+    assert total is not None and not waiting
+    return total
+
+
+def _compare_pair(source: Detector, written: Detector, signature: Signature, pictures: Sequence[Picture]) -> Figures:
+    plans = [source.plan((picture.shape[1], picture.shape[0])) for picture in pictures]
+    expected, found = source.raw(pictures, plans), written.raw(pictures, plans)
+    heads, nc = source.model.spec.network.heads, len(source.names)
+    total: Figures | None = None
+    for place in range(len(pictures)):
+        raw = [head[place] for head in expected]
+        outputs = [output[place] for output in found]
+        figures = compare_outputs(raw, outputs, heads, nc, signature)
+        total = figures if total is None else total.joined(figures)
+    assert total is not None
+    return total
+
+
+def compare_outputs(
+    raw: Sequence[Float32], outputs: Sequence[NDArray[Any]], heads: Sequence[Head], nc: int, signature: Signature
+) -> Figures:
+    """The largest differences on one picture.
+
+    Args:
+        raw: the source's heads, (anchors · (5 + nc), H, W) each.
+        outputs: the file's, as `signature` says, without the batch's axis.
+        heads, nc: how raw heads are decoded.
+        signature: of the file.
+    """
+    boxes, scores = decode_all(raw, heads, nc)
+    peak = max(float(np.abs(head).max()) for head in raw)
+    if signature.outputs == "detections":
+        return _compare_detections(boxes, scores, outputs, signature, peak)
+    difference = None
+    if signature.outputs == "raw":
+        difference = max(_largest(one, other) for one, other in zip(raw, outputs, strict=True))
+        outputs = decode_all(outputs, heads, nc)
+    best = scores.max(axis=1)
+    visible = best >= min(VISIBLE, np.partition(best, -min(AT_LEAST, len(best)))[-min(AT_LEAST, len(best))])
+    return Figures(1, difference, _largest(boxes[visible], outputs[0][visible]), _largest(scores, outputs[1]), 0, peak)
+
+
+def _largest(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """The largest difference; NaN where only one is NaN."""
+    with np.errstate(invalid="ignore"):  # infinite values of both are equal
+        difference = np.abs(one.astype(np.float64) - other)
+    difference[(one == other) | (np.isnan(one) & np.isnan(other))] = 0
+    return float(difference.max(initial=0))
+
+
+def decode_all(raw: Sequence[NDArray[Any]], heads: Sequence[Head], nc: int) -> tuple[Float32, Float32]:
+    """Boxes (candidates, 4) in pixels of the input and scores (candidates, classes) of every anchor and cell."""
+    boxes, scores = [], []
+    for values, head in zip(raw, heads, strict=True):
+        _, height, width = values.shape
+        # (A · (5 + nc), H, W) → (A, 5 + nc, H · W) → (A · H · W, 5 + nc)
+        flat = values.reshape(len(head.anchors), 5 + nc, -1).transpose(0, 2, 1).reshape(-1, 5 + nc)
+        cell = np.tile(np.arange(height * width), len(head.anchors))
+        cells_xy = np.stack([cell % width, cell // width], axis=1).astype(np.float32)
+        anchors_wh = np.repeat(np.array(head.anchors, np.float32), height * width, axis=0)
+        boxes.append(decode_boxes(flat, cells_xy, anchors_wh, head))
+        scores.append(sigmoid(flat[:, 4:5]) * sigmoid(flat[:, 5:]))
+    return np.concatenate(boxes), np.concatenate(scores)
+
+
+def _compare_detections(
+    boxes: Float32, scores: Float32, outputs: Sequence[NDArray[Any]], signature: Signature, peak: float
+) -> Figures:
+    """Each detection with its partner: the one of its class that overlaps it most, by at least half."""
+    labels = scores.argmax(axis=1)
+    best = scores[np.arange(len(scores)), labels]
+    chosen = np.flatnonzero(best > signature.conf)
+    chosen = chosen[nms(boxes[chosen], best[chosen], labels[chosen], signature.iou, signature.max_det)]
+    filled = outputs[1] > 0
+    found = [output[filled] for output in outputs]
+    iou = box_iou(boxes[chosen], found[0]) * (labels[chosen][:, None] == found[2][None])
+    box = score = 0.0
+    partners = set()
+    unmatched = 0
+    for row, index in enumerate(chosen):
+        column = int(iou[row].argmax()) if len(found[0]) else -1
+        if column < 0 or iou[row, column] < 0.5:
+            unmatched += _clear(best[index], signature)
+            continue
+        partners.add(column)
+        box = max(box, _largest(boxes[index], found[0][column]))
+        score = max(score, abs(float(best[index]) - float(found[1][column])))
+    unmatched += sum(_clear(found[1][column], signature) for column in range(len(found[0])) if column not in partners)
+    return Figures(1, None, box, score, unmatched, peak)
+
+
+def _clear(score: float, signature: Signature) -> bool:
+    """Whether a box is so far above the threshold that rounding can't have made it go."""
+    return float(score) > signature.conf + 0.01
