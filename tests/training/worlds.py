@@ -102,7 +102,7 @@ class Silent(Report):
     def step(self, progress: Progress, steps: int, pictures: int) -> None:
         self.steps += 1
 
-    def epoch(self, row: dict[str, Any], progress: Progress) -> None:
+    def epoch(self, row: dict[str, Any], progress: Progress, epochs: int) -> None:
         self.rows.append(row)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from .. import __version__
-from ..data import Sample
+from ..data import Dataset, Sample
 from ..errors import Yolov3Error
 from ..evaluate import GroundTruth
 from ..evaluation.scoring import Evaluation
@@ -25,6 +25,7 @@ from .interrupt import Interrupts
 from .loader import Batch, Loader
 from .network import Network
 from .optimiser import Optimiser
+from .outputs import write_curves
 from .processes import Processes
 from .progress import Progress
 from .run import RunFolder
@@ -44,8 +45,8 @@ class Report(Protocol):
         """One more step of the epoch's `steps` is done, with so many pictures on this process."""
         ...
 
-    def epoch(self, row: dict[str, Any], progress: Progress) -> None:
-        """An epoch is finished."""
+    def epoch(self, row: dict[str, Any], progress: Progress, epochs: int) -> None:
+        """One of `epochs` epochs is finished."""
         ...
 
 
@@ -54,20 +55,25 @@ class Task:
     """What is to be learnt from what.
 
     Attributes:
+        dataset: where all of it comes from.
         train: the pictures to learn from.
         truth: the pictures to score on; None where the dataset has none for that.
-        names: class names.
         preprocess: how pictures become the network's input.
         source: where the network and the data come from, for the model file.
         saved: what a resume needs to find the data again; JSON-ready.
     """
 
+    dataset: Dataset
     train: Sequence[Sample]
     truth: GroundTruth | None
-    names: tuple[str, ...]
     preprocess: Preprocess
     source: dict[str, Any]
     saved: dict[str, Any]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names."""
+        return self.dataset.names
 
 
 class Training:
@@ -122,8 +128,6 @@ class Training:
         )
         self.steps_an_epoch = -(-len(self.loader) // settings.accumulate)
         self.network = network.to(processes.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if settings.freeze:
-            network.freeze(settings.freeze)
         self.network.train()
         self.average = Average(network, settings.average)
         self.optimiser = Optimiser(
@@ -158,11 +162,10 @@ class Training:
             SignalError: somebody stopped it; everything up to the last whole step is saved.
             Yolov3Error: it can't go on; the message says why, the last checkpoint is whole.
         """
-        with self.loader, memory_errors():
-            if not self.progress.steps:
-                self.save()  # so that there is something to resume from, whenever it ends
-            while self.progress.epoch < self.settings.epochs and not self.progress.stopped:
-                self._epoch()
+        if not self.progress.steps:
+            self.save()  # so that there is something to resume from, whenever it ends
+        while self.progress.epoch < self.settings.epochs and not self.progress.stopped:
+            self._epoch()
 
     def _epoch(self) -> None:
         began = time.perf_counter()
@@ -182,7 +185,7 @@ class Training:
         self._name_bad_pictures()
         self._finish_epoch(pictures, seconds)
 
-    def batches(self, epoch: int, step: int) -> Iterator[list[Batch]]:
+    def batches(self, epoch: int, step: int) -> Generator[list[Batch], None, None]:
         """The batches of each step of an epoch, from step `step`; asks before each whether to stop."""
         stream = self.loader.epoch(epoch, step * self.settings.accumulate)
         while group := list(itertools.islice(stream, self.settings.accumulate)):
@@ -192,8 +195,8 @@ class Training:
     def _finish_epoch(self, pictures: int, seconds: float) -> None:
         evaluation = self.validate()
         progress = self.progress
-        done = max(progress.step, 1)
-        box, objectness, classes, total = self.processes.sum([*(loss / done for loss in progress.losses), pictures])
+        box, objectness, classes = (loss / max(progress.step, 1) for loss in progress.losses)
+        (total,) = self.processes.sum([pictures])
         row: dict[str, Any] = {
             "epoch": progress.epoch + 1,
             "steps": progress.steps,
@@ -209,7 +212,7 @@ class Training:
         best = progress.finish_epoch(row, self.settings.patience)
         self._write_outputs(best)
         self.save()
-        self.report.epoch(row, progress)
+        self.report.epoch(row, progress, self.settings.epochs)
 
     def validate(self, resamples: int = 0) -> Evaluation | None:
         """Score the average on the validation pictures; None where there are none."""
@@ -255,6 +258,7 @@ class Training:
         if best:
             model.save(self.run_folder.best)
         self.run_folder.write_metrics(self.progress.history)
+        write_curves(self.run_folder.path / "curves.svg", self.progress.history, self.settings.epochs)
 
     def save(self) -> None:
         """Write the checkpoint."""

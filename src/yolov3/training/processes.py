@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import UsageError, Yolov3Error
@@ -49,14 +49,25 @@ class Processes:
         """The network as it is to be called: with several processes gradients become their mean.
 
         On GPUs batch normalisation uses the statistics of all processes (`SyncBatchNorm`). PyTorch has none for the
-        CPU: there each process normalises by its own share, and the first one's running statistics are everybody's.
+        CPU: there each process normalises by its own share, and the running statistics become the mean of all after
+        every step (`share_statistics`).
         """
         if self.ranks == 1:
             return network
         if self.device.type == "cuda":
             synchronised = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
-            return DistributedDataParallel(synchronised, device_ids=[self.device.index])
-        return DistributedDataParallel(network)
+            return DistributedDataParallel(synchronised, device_ids=[self.device.index], broadcast_buffers=False)
+        return DistributedDataParallel(network, broadcast_buffers=False)
+
+    def share_statistics(self, tensors: Sequence[Tensor]) -> None:
+        """Make tensors the mean over all processes, in place."""
+        if self.ranks == 1 or not tensors:
+            return
+        flat = torch.cat([value.flatten() for value in tensors])
+        dist.all_reduce(flat)
+        flat /= self.ranks
+        for value, part in zip(tensors, torch.split(flat, [value.numel() for value in tensors]), strict=True):
+            value.copy_(part.view_as(value))
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """The sums of numbers over all processes."""
@@ -79,6 +90,10 @@ class Processes:
         parts = [torch.empty_like(padded) for _ in range(self.ranks)]
         dist.all_gather(parts, padded)
         return [part[:count].cpu().numpy() for part, count in zip(parts, counts.tolist(), strict=True)]
+
+
+ALONE = Processes(0, 1, torch.device("cpu"))
+"""A single process on the CPU."""
 
 
 def without_exchange(module: nn.Module) -> AbstractContextManager[None]:

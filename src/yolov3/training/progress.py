@@ -18,7 +18,7 @@ class Progress:
         epoch: epochs that are finished, validation included.
         step: steps of the running epoch that are done.
         steps: steps of the whole run that are done.
-        losses: sums of box, objectness and class loss over the running epoch's steps, this process's share.
+        losses: sums of box, objectness and class loss over the running epoch's steps.
         best_AP: of all epochs; None before the first that could be scored.
         best_epoch: its number, from 1.
         waiting: epochs since then, or since a resume after an early stop.

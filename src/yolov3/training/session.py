@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,18 +16,22 @@ from ..anchors import box_shapes, suggest_anchors, with_anchors
 from ..data import Dataset, Sample, load_dataset
 from ..errors import DataError, ModelError, UsageError
 from ..evaluate import GroundTruth
+from ..evaluation.bootstrap import RESAMPLES
 from ..evaluation.coco import require_evaluator
 from ..modelfile import BatchNorm, Model, Preprocess
 from ..spec import Spec, check_size, read_spec
 from .checkpoint import Checkpoint, seed_everything
 from .interrupt import Interrupts, SignalError
-from .loop import Report, Task, Training, versions
+from .loop import Report, Task, Training, memory_errors, versions
 from .memory import keep_freed_memory
 from .network import Network
-from .processes import Processes
+from .outputs import write_batch_picture, write_card, write_detections
+from .planner import make_plan
+from .processes import ALONE, Processes
 from .run import RunFolder
 from .settings import Settings
 from .transfer import start_from_model, start_from_scratch, with_classes, with_decoding
+from .validate import NetworkDetector, validate
 
 Anchors = Literal["auto", "keep", "fit"]
 Decoding = Literal["auto", "keep", "darknet", "scaled"]
@@ -122,15 +127,13 @@ def prepare(
         begun = start_from_scratch(spec, settings.seed)
     else:
         begun = start_from_model(spec, dataset.names, weights, settings.seed)
-    truth = None
-    if "val" in dataset.samples:
-        require_evaluator()
-        truth = GroundTruth.from_samples(dataset.split("val"), dataset.names, dataset.category_ids)
-    else:
+    begun.network.freeze(settings.freeze)
+    truth = validation_truth(dataset)
+    if truth is None:
         notes.append("no val split: nothing is scored on the way, and the last epoch counts as the best")
     saved = source.saved()
     about = {"data": source.path.name, "data_sha256": saved["sha256"], "start": describe(weights)}
-    task = Task(samples, truth, dataset.names, preprocess, about, saved)
+    task = Task(dataset, samples, truth, preprocess, about, saved)
     return Prepared(begun.network, task, [*notes, *anchor_notes, *begun.notes])
 
 
@@ -149,6 +152,18 @@ def training_samples(dataset: Dataset) -> tuple[list[Sample], str]:
     return samples, "" if name == "train" else f"all pictures (split {name!r}) are for training"
 
 
+def validation_truth(dataset: Dataset) -> GroundTruth | None:
+    """The val split's boxes; None without one. A test split is never looked at.
+
+    Raises:
+        Yolov3Error: the evaluator isn't installed.
+    """
+    if "val" not in dataset.samples:
+        return None
+    require_evaluator()
+    return GroundTruth.from_samples(dataset.split("val"), dataset.names, dataset.category_ids)
+
+
 def decoded(spec: Spec, recipe: str, decoding: Decoding) -> Spec:
     """The network with the decoding that was asked for; the modern recipe's own is the scaled one."""
     if decoding == "auto":
@@ -164,7 +179,7 @@ def anchored(
     """The network with the anchors that suit, and what was found out about them."""
     if anchors == "keep":
         return spec, []
-    shapes = box_shapes(samples, settings.size_wh, resize=preprocess.resize)
+    shapes = box_shapes(readable(samples), settings.size_wh, resize=preprocess.resize)
     shapes = shapes[(shapes > 0).all(axis=1)]
     if len(np.unique(shapes, axis=0)) < sum(map(len, spec.anchors.masks)):
         return spec, [f"{len(shapes)} boxes are too few to judge the anchors by; they stay"]
@@ -176,6 +191,18 @@ def anchored(
     numbers = "  ".join(f"{width:g}×{height:g}" for scale in found.scales for width, height in scale)
     why = "as asked" if anchors == "fit" else f"since the old ones suit {share:.1%} of the boxes alone (--anchors keep)"
     return with_anchors(spec, found.scales), [f"new anchors, {why}: {numbers}"]
+
+
+def readable(samples: Sequence[Sample]) -> list[Sample]:
+    """Those whose picture has a size; the loader names the others and leaves them out."""
+    found = []
+    for sample in samples:
+        try:
+            _ = sample.size_wh
+        except DataError:
+            continue
+        found.append(sample)
+    return found
 
 
 def describe(weights: Model | None) -> dict[str, Any] | None:
@@ -209,11 +236,23 @@ def _bytes(path: Path) -> int:
 # ------------------------------------------------------------------------------------------------ running
 
 
-def begin(prepared: Prepared, settings: Settings, folder: Path | None, processes: Processes, report: Report) -> int:
-    """Train in a new folder, which only the first process has; gives the exit code."""
+def begin(
+    prepared: Prepared,
+    settings: Settings,
+    folder: Path | None,
+    processes: Processes,
+    report: Report,
+    *,
+    plan_only: bool = False,
+) -> int:
+    """Train in a new folder, which only the first process has; gives the exit code, 3 where pictures were left out.
+
+    With `plan_only` nothing is trained: the plan goes to the report.
+    """
     for note in prepared.notes:
         report.note(note)
-    return _train(prepared.network, prepared.task, settings, folder, processes, report, None)
+    seed_everything(settings.seed)
+    return _train(prepared.network, prepared.task, settings, folder, processes, report, None, plan_only)
 
 
 def resume(folder: Path, processes: Processes, report: Report, *, epochs: int | None = None) -> int:
@@ -252,15 +291,12 @@ def resume(folder: Path, processes: Processes, report: Report, *, epochs: int | 
 def _restored(checkpoint: Checkpoint, origin: str) -> tuple[Settings, Source, Network, Task]:
     state = checkpoint.state
     settings, source, about = Settings.from_dict(state["settings"]), Source.open(state["data"]), state["model"]
-    spec = read_spec(about["spec"], f"{origin} (spec)")
-    network = Network(spec, BatchNorm(**about["bn"]))
-    samples, _ = training_samples(source.dataset)
-    truth = None
-    if "val" in source.dataset.samples:
-        dataset = source.dataset
-        truth = GroundTruth.from_samples(dataset.split("val"), dataset.names, dataset.category_ids)
-    names, preprocess = tuple(about["names"]), Preprocess(**about["preprocess"])
-    return settings, source, network, Task(samples, truth, names, preprocess, state["source"], state["data"])
+    network = Network(read_spec(about["spec"], f"{origin} (spec)"), BatchNorm(**about["bn"]))
+    network.freeze(settings.freeze)
+    dataset, preprocess = source.dataset, Preprocess(**about["preprocess"])
+    samples, _ = training_samples(dataset)
+    task = Task(dataset, samples, validation_truth(dataset), preprocess, state["source"], state["data"])
+    return settings, source, network, task
 
 
 def _compare_surroundings(state: dict[str, Any], source: Source, processes: Processes, report: Report) -> None:
@@ -291,33 +327,52 @@ def _train(
     processes: Processes,
     report: Report,
     checkpoint: Checkpoint | None,
+    plan_only: bool = False,
 ) -> int:
     keep_freed_memory()
-    if checkpoint is None:
-        seed_everything(settings.seed)
-    run = None if folder is None or not processes.first else RunFolder(folder)
-    with Interrupts() as interrupts:
-        if run is None:
-            return _drive(Training(network, task, settings, None, processes, interrupts, report), checkpoint)
-        with run:
-            training = Training(network, task, settings, run, processes, interrupts, report)
+    with ExitStack() as stack:
+        interrupts = stack.enter_context(Interrupts())
+        run = None
+        if folder is not None and processes.first:
+            run = stack.enter_context(RunFolder(folder))
             if checkpoint is None:
                 run.write_arguments(arguments(settings, task))
-            return _drive(training, checkpoint)
+        training = Training(network, task, settings, run, processes, interrupts, report)
+        stack.enter_context(training.loader)
+        if checkpoint is not None:
+            training.restore(checkpoint)
+        try:
+            with memory_errors():
+                for line in make_plan(training).lines():
+                    report.note(line)
+                if not plan_only:
+                    _drive(training, checkpoint is None)
+        except SignalError as stop:
+            training.stepper.drop()
+            training.save()
+            if run is not None:
+                report.note(f"stopped and saved; go on with: yolov3 train --resume {run.path}")
+            return stop.code
+        bad = len(training.loader.pictures.bad)
+        if bad:
+            report.note(f"{bad:,} picture{'' if bad == 1 else 's'} could not be read, named above, left out")
+    return DataError.exit_code if bad else 0
 
 
-def _drive(training: Training, checkpoint: Checkpoint | None) -> int:
-    if checkpoint is not None:
-        training.restore(checkpoint)
-    try:
-        training.run()
-    except SignalError as stop:
-        training.stepper.drop()
-        training.save()
-        if training.run_folder is not None:
-            training.report.note(f"stopped and saved; go on with: yolov3 train --resume {training.run_folder.path}")
-        return stop.code
-    return 0
+def _drive(training: Training, new: bool) -> None:
+    """Train to the end, with what is written before and after."""
+    run, task = training.run_folder, training.task
+    if run is not None and new:
+        write_batch_picture(run.path / "batch.jpg", task.dataset, training.settings, task.preprocess)
+    training.run()
+    if run is None or task.truth is None:
+        return
+    model = Model.load(run.best)
+    best = Network.from_model(model).to(training.processes.device).eval()
+    detector = NetworkDetector(best, model.names, model.size_wh, model.preprocess)
+    about = {"model": str(run.best), "data": Path(task.saved["path"]).name, "split": "val", "engine": "PyTorch"}
+    write_card(run.path / "evaluation", validate(detector, task.truth, ALONE, resamples=RESAMPLES, about=about))
+    write_detections(run.path / "validation", detector, task.truth.samples)
 
 
 def arguments(settings: Settings, task: Task) -> dict[str, Any]:

@@ -17,14 +17,14 @@ from .loader import Batch
 from .loss import Recipe, Truth
 from .network import Network
 from .optimiser import Optimiser
-from .processes import Processes, without_exchange
+from .processes import ALONE, Processes, without_exchange
 
 Precision = Literal["float32", "bfloat16", "float16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
 class Losses(NamedTuple):
-    """This process's share of a step's loss; added over processes it is the loss of the step."""
+    """The parts of a step's loss, over all processes."""
 
     box: float
     objectness: float
@@ -55,7 +55,7 @@ class Stepper:
         scale: float,
         clip: float = 0.0,
         precision: Precision = "float32",
-        processes: Processes | None = None,
+        processes: Processes = ALONE,
         check: Callable[[], None] | None = None,
     ) -> None:
         """Put the parts together.
@@ -71,7 +71,7 @@ class Stepper:
             processes: all that train this network.
             check: called between layers, forward and backward; a step is given up by raising from it.
         """
-        self.processes = processes or Processes(0, 1, torch.device("cpu"))
+        self.processes = processes
         self.network, self.recipe, self.optimiser, self.average = network, recipe, optimiser, average
         self.scale, self.clip, self.precision = scale, clip, precision
         self._module = self.processes.wrap(network)
@@ -100,7 +100,7 @@ class Stepper:
         for batch in prepared:
             with without_exchange(self._module) if batch is not prepared[-1] else nullcontext():
                 total += self._accumulate(batch, divisors)
-        return Losses(*total.tolist())
+        return Losses(*self.processes.sum(total.tolist()))
 
     def _prepare(self, batch: Batch) -> _Prepared:
         device = self.processes.device
@@ -153,6 +153,7 @@ class Stepper:
         self._scaler.step(self.optimiser.inner)
         self._scaler.update()
         self.optimiser.clear()
+        self.processes.share_statistics(self._statistics)
         if self.average is not None:
             self.average.update(self.network)
         self.note_statistics()

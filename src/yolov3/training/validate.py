@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -82,6 +82,7 @@ def validate(
     *,
     batch: int = 8,
     resamples: int = 0,
+    about: Mapping[str, str] | None = None,
     check: Callable[[], None] | None = None,
 ) -> Evaluation:
     """Score a detector on all pictures; each process looks at its share, each picture counts once.
@@ -92,6 +93,7 @@ def validate(
         processes: who shares the work.
         batch: pictures that go through the network together.
         resamples: of the interval on AP.
+        about: carried into the result.
         check: called after every batch; the validation is given up by raising from it.
     """
     samples = truth.samples[processes.rank :: processes.ranks]
@@ -100,7 +102,7 @@ def validate(
     )
     found, notes = gather(pairs, truth)
     parts = [_unpacked(rows) for rows in processes.gather(_packed(found))]
-    return score(truth, Predictions.join(parts), resamples=resamples, notes=notes)
+    return score(truth, Predictions.join(parts), resamples=resamples, notes=notes, about=about)
 
 
 def _packed(found: Predictions) -> NDArray[np.float64]:
