@@ -108,9 +108,12 @@ def _save(model: Model, output: Path, half: bool, dialect: str, given: dict[str,
     dataset = exporting.load_dataset(given)
     if exported_kind(output) is None:
         exporting.refuse_export_options(output, given)
-        return save_model(model, output, half=half, dialect=dialect, dataset=dataset, split=given["split"])
+        return save_model(
+            model, output, half=half, dialect=dialect, dataset=dataset, split=given["split"], progress=exporting.tell
+        )
     signature = exporting.make_signature(output, model, half, given)
-    return export_model(model, output, signature, dataset=dataset, split=given["split"]), []
+    written = export_model(model, output, signature, dataset=dataset, split=given["split"], progress=exporting.tell)
+    return written, []
 
 
 def describe(paths: list[Path], model: Model) -> str:

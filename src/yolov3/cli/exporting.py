@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,12 @@ def make_signature(output: Path, model: Model, half: bool, given: dict[str, Any]
         fixed=given["static"],
         **suppression,
     )
+
+
+def tell(message: str) -> None:
+    """Say on a terminal what is going on."""
+    if sys.stderr.isatty():
+        print(f"{message} …", file=sys.stderr)
 
 
 def proof_lines(written: Written, model: Model) -> list[str]:

@@ -185,7 +185,7 @@ def export_model(
     path = Path(path)
     kind = KINDS[path.suffix.lower()]
     beside = companions(path)
-    _check_companions(path, beside)
+    check_companions(path, beside)
     if signature.precision == "int8" and dataset is None:
         raise UsageError(f"{path}: int8 needs a dataset, with pictures to calibrate with and others to score on")
     tell = progress or (lambda message: None)
@@ -195,11 +195,11 @@ def export_model(
     inputs = calibration_inputs(
         source, calibration, None if signature.uint8 else model.preprocess.scale, signature.batch or 1
     )
-    tell(f"writing {path.name}")
-    writer, kept = _writer(kind, model, signature, inputs)
     with staged(path, beside) as target:
+        tell(f"writing {path.name}")
+        writer, kept = _writer(kind, model, signature, inputs)
         writer.save(target, _describer(model, signature, kept, None))
-        tell("proving it")
+        tell("comparing it with the model")
         proven = load_exported(target)
         written = prove(
             source,
@@ -215,8 +215,12 @@ def export_model(
     return written
 
 
-def _check_companions(path: Path, beside: Iterable[Path]) -> None:
-    """Refuse to write over a file that the user didn't name, unless it belongs to the one that is replaced."""
+def check_companions(path: Path, beside: Iterable[Path]) -> None:
+    """Refuse to write over a file that nobody named, unless it belongs to the one that is replaced.
+
+    Raises:
+        UsageError: naming it.
+    """
     for other in beside:
         if other.exists() and not path.exists():
             raise UsageError(f"{other}: is here already and would be written over by {path.name}; choose another name")

@@ -13,7 +13,7 @@ from ..graph.signature import RAW, Signature
 from ..modelfile import SUFFIX, Model
 from ..runtime.detector import Detector
 from ..runtime.loading import DarknetOptions, load_darknet
-from .exporting import TOLERANCES, Progress, Written, prove
+from .exporting import TOLERANCES, Progress, Written, check_companions, prove
 
 
 def save_model(
@@ -49,8 +49,10 @@ def save_model(
     path, notes = Path(path), []
     tell = progress or (lambda message: None)
     own = path.suffix.lower() == SUFFIX
+    beside = [] if own else darknet_paths(path)[1:]
+    check_companions(path, beside)
     tell(f"writing {path.name}")
-    with staged(path, [] if own else darknet_paths(path)[1:]) as target:
+    with staged(path, beside) as target:
         if own:
             (model.half() if half else model).save(target)
             again = Model.load(target, origin=str(path))
@@ -59,7 +61,7 @@ def save_model(
             cfg, weights = target.with_suffix(".cfg"), target.with_suffix(".weights")
             notes = save_darknet(model, cfg, dialect=dialect).notes
             again = load_darknet(cfg, DarknetOptions(weights)).model
-        tell("proving it")
+        tell("comparing it with the model")
         signature = Signature(precision="fp16") if half else RAW
         written = prove(
             Detector(model), Detector(again), signature, TOLERANCES["model", signature.precision], path, dataset, split

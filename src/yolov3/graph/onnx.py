@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ModelError
+from ..errors import ModelError, Yolov3Error
 from ..spec.primitives import Add, Concat, Convolution, MaxPool, Operation, Pad, Slice, Upsample
 from .lowering import INPUT, LOWEST, Graph, Node
 from .onnx_tail import emit_boxes, emit_suppression
@@ -34,7 +35,9 @@ def emit_onnx(graph: Graph, metadata: dict[str, str] | None = None, signature: S
 
     Raises:
         ModelError: the model is too large for an ONNX file, or its weights are beyond float16's range.
+        Yolov3Error: the package onnx isn't installed.
     """
+    _require_onnx()
     import onnx
     from onnx import helper
 
@@ -54,6 +57,11 @@ def emit_onnx(graph: Graph, metadata: dict[str, str] | None = None, signature: S
     for key, value in sorted((metadata or {}).items()):
         model.metadata_props.append(onnx.StringStringEntryProto(key=key, value=value))
     return model
+
+
+def _require_onnx() -> None:
+    if find_spec("onnx") is None:
+        raise Yolov3Error("ONNX needs the package onnx, which is not installed; pip install 'yolov3[onnx]'")
 
 
 def _check_size(graph: Graph, half: bool) -> None:
@@ -121,7 +129,7 @@ class Emitter:
 
         if name not in self.constants:
             self.constants.add(name)
-            self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+            self.initializers.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
     def scalar(self, value: float) -> str:

@@ -82,6 +82,10 @@ def _is_checkpoint(path: Reference) -> bool:
 
 
 def _no_such_model(text: str, suffix: str) -> ModelError | UsageError:
+    from .exported import KINDS
+
+    if suffix in KINDS:
+        return UsageError(f"{text}: an exported network can be run and scored; give the model that it was made from")
     models = known_models()
     if any(text == model.name for model in models):
         return ModelError(f"{text}: not here yet; get it with: yolov3 pull {text}")
