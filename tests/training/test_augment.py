@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import ROOT
 from data.makers import coco, fingerprint, write_picture, yolo
 from yolov3.data import load_dataset
 from yolov3.errors import UsageError
@@ -23,7 +25,7 @@ from yolov3.images import read_image
 from yolov3.modelfile import Preprocess
 from yolov3.training.augment import PRESETS, AugmentSettings, augment, change_colours
 from yolov3.training.pictures import TrainingPictures
-from yolov3.training.placing import Example
+from yolov3.training.placing import Example, Tile, follow
 from yolov3.training.sampling import random_stream
 from yolov3.training.sheet import augmented_sheet
 
@@ -157,6 +159,17 @@ def test_a_flip_is_exact() -> None:
         np.testing.assert_array_equal(result.image, cv2.flip(image, axis))
 
 
+def test_darknets_jitter_changes_the_shape_and_the_place_and_cuts_nothing() -> None:
+    setting, places = AugmentSettings(jitter=0.3), set()
+    for place in range(60):
+        result = augment([example(grey((90, 60)))], 0, setting, (96, 96), random_stream(0, 0, place))
+        x1, y1, x2, y2 = extent(result.image[..., 0] == 200)
+        assert max(x2 - x1, y2 - y1) == 96
+        assert 1.5 * 0.7 / 1.3 - 0.05 < (x2 - x1) / (y2 - y1) < 1.5 * 1.3 / 0.7 + 0.15
+        places.add((x1, y1))
+    assert len(places) > 20
+
+
 # --------------------------------------------------------------------------------------------------- mosaic, mixup
 
 
@@ -246,6 +259,18 @@ def test_thin_boxes_are_dropped(least: float, kept: int) -> None:
 def test_ignored_regions_stay_as_long_as_anything_is_seen() -> None:
     assert shift_right((0, 10, 81, 50), ignore=True, min_side=4.0, min_visible=0.5) == [[0, 10, 1, 50]]
     assert shift_right((0, 10, 79, 50), ignore=True) == []
+
+
+@pytest.mark.parametrize(("least", "kept"), [(0.0, 1), (0.249, 1), (0.251, 0)])
+def test_a_turned_box_is_measured_by_what_is_seen_of_it(least: float, kept: int) -> None:
+    """A square turned by 45°, its centre in the input's corner: a quarter is seen."""
+    tile = Tile(example(grey((60, 60)), [(10, 10, 50, 50)]), np.ones(2), np.zeros(2), np.array([0.0, 0, 60, 60]))
+    turn = np.array([[1, -1], [1, 1]]) * 0.5**0.5
+    affine = np.column_stack([turn, -turn @ [30, 30]])
+    result = follow(grey(SIZE_WH), [tile], affine, min_side=0, min_visible=least)
+    assert len(result.boxes) == kept
+    for box in result.boxes:
+        np.testing.assert_allclose(box, [0, 0, 20 * 2**0.5, 20 * 2**0.5], atol=1e-4)
 
 
 def test_boxes_without_area_are_dropped() -> None:
@@ -406,3 +431,16 @@ def test_the_sheet_shows_crowds_as_ignored(tmp_path: Path) -> None:
 def test_a_sheet_of_nothing_is_refused(make_sheet: Callable[..., np.ndarray], options: dict[str, int]) -> None:
     with pytest.raises(UsageError, match=r"expected|no split"):
         make_sheet(**options)
+
+
+# --------------------------------------------------------------------------------------------------- documentation
+
+
+def test_the_docs_table_shows_the_presets() -> None:
+    text = (ROOT / "docs/augmentation.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \|[^|]*\| (.*) \|$", text, re.MULTILINE))
+    assert rows.keys() == NONE.to_dict().keys()
+    for name, cells in rows.items():
+        for preset, cell in zip(("none", "darknet", "modern"), cells.split(" | "), strict=True):
+            written = [float(number) for number in cell.split(" to ")]
+            np.testing.assert_allclose(written, np.atleast_1d(getattr(PRESETS[preset], name)), atol=4e-4)

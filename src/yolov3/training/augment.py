@@ -212,10 +212,7 @@ def _compose(
         image = _letterbox(tiles[0], size_wh, preprocess)
     else:
         image = paint(tiles, affine, size_wh, preprocess.pad)
-    parts = [
-        follow(tile, affine, size_wh, min_side=settings.min_side, min_visible=settings.min_visible) for tile in tiles
-    ]
-    return join(image, parts)
+    return follow(image, tiles, affine, min_side=settings.min_side, min_visible=settings.min_visible)
 
 
 def _letterbox(tile: Tile, size_wh: tuple[int, int], preprocess: Preprocess) -> UInt8Array:
@@ -241,17 +238,15 @@ def change_colours(image: UInt8Array, settings: AugmentSettings, random: np.rand
     exposure = _factor(settings.exposure, random)
     if hue == 0 and saturation == 1 and exposure == 1:
         return
-    levels = np.arange(256)
-    table = np.stack(
-        [
-            np.rint(levels + 180 * hue) % 180,  # OpenCV's hue is 0 to 179
-            np.rint(np.minimum(levels * saturation, 255)),
-            np.rint(np.minimum(levels * exposure, 255)),
-        ],
-        axis=1,
-    ).astype(np.uint8)
+    turned = (np.rint(np.arange(256) + 180 * hue) % 180).astype(np.uint8)  # OpenCV's hue is 0 to 179
     cv2.cvtColor(image, cv2.COLOR_RGB2HSV, dst=image)
-    cv2.LUT(image, table[None], dst=image)
+    hues, saturations, values = cv2.split(image)
+    planes = (
+        cv2.LUT(hues, turned),
+        cv2.convertScaleAbs(saturations, alpha=saturation),
+        cv2.convertScaleAbs(values, alpha=exposure),
+    )
+    cv2.merge(planes, dst=image)
     cv2.cvtColor(image, cv2.COLOR_HSV2RGB, dst=image)
 
 

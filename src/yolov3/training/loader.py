@@ -2,7 +2,7 @@
 
 Threads, not processes: OpenCV and NumPy let go of Python's lock while they work, so threads use all cores, and there is
 no worker process that could be killed, no shared memory that could run out, nothing to be sent between processes, and
-one cache for all (docs/decisions/003-loader-threads.md).
+one cache for all (docs/decisions/005-loader-threads.md).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -208,22 +208,26 @@ _SHIFT = 8
 # -------------------------------------------------------------------------------------------------- boxes
 
 
-def follow(tile: Tile, affine: Array, size_wh: tuple[int, int], *, min_side: float, min_visible: float) -> Example:
-    """A tile's boxes where they are seen in the input, cut to what is seen of them; the picture stays behind.
+def follow(image: UInt8Array, tiles: Sequence[Tile], affine: Array, *, min_side: float, min_visible: float) -> Example:
+    """The boxes of tiles where they are seen in `image`, the input that was drawn, cut to what is seen of them.
 
     Under a turn or slant a box becomes the smallest upright one around what is seen of the turned box. It is dropped
     when a side is shorter than `min_side` pixels, or less than the part `min_visible` of its area is seen. Ignored
     regions are kept as long as anything of them is seen.
     """
-    example = tile.example
-    whole = example.boxes.reshape(-1, 2, 2) * tile.scale + tile.offset  # (N, 4) → (N, corner, xy)
-    shown = np.minimum(np.maximum(whole, tile.window[:2]), tile.window[2:])
-    boxes, seen = (_map_upright if _is_upright(affine) else _map_turned)(shown.reshape(-1, 4), affine, size_wh)
-    sides = boxes[:, 2:] - boxes[:, :2]
-    least = min_visible * _determinant(affine) * box_area(whole.reshape(-1, 4))
-    kept = (sides.min(axis=1) > 0) & (seen > 0)
-    kept &= example.ignore | ((sides.min(axis=1) >= min_side) & (seen >= least))
-    return Example(example.image, boxes[kept], example.labels[kept], example.ignore[kept], example.file)
+    found = join(image, [tile.example for tile in tiles])
+    whole = [tile.example.boxes.reshape(-1, 2, 2) * tile.scale + tile.offset for tile in tiles]  # (N, corner, xy)
+    shown = [
+        np.minimum(np.maximum(corners, tile.window[:2]), tile.window[2:])
+        for corners, tile in zip(whole, tiles, strict=True)
+    ]
+    size_wh = (image.shape[1], image.shape[0])
+    map_boxes = _map_upright if _is_upright(affine) else _map_turned
+    boxes, seen = map_boxes(np.concatenate(shown).reshape(-1, 4), affine, size_wh)
+    sides = (boxes[:, 2:] - boxes[:, :2]).min(axis=1)
+    least = min_visible * _determinant(affine) * box_area(np.concatenate(whole).reshape(-1, 4))
+    kept = (sides > 0) & (seen > 0) & (found.ignore | ((sides >= min_side) & (seen >= least)))
+    return replace(found, boxes=boxes[kept], labels=found.labels[kept], ignore=found.ignore[kept])
 
 
 def _map_upright(boxes: Array, affine: Array, size_wh: tuple[int, int]) -> tuple[Array, Array]:
