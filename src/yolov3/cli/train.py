@@ -108,15 +108,11 @@ def train(ctx: click.Context, /, data: Path | None, **given: Any) -> int:
     Example: yolov3 train data.yaml --epochs 50 --output runs/train/cells
     """
     require_torch()
-    import torch
-
     from ..errors import UsageError
     from ..images import quiet_decoders
     from ..training.processes import all_processes
 
-    if given["threads"] is not None:
-        torch.set_num_threads(given["threads"])
-    with quiet_decoders(), all_processes(given["device"]) as processes:
+    with quiet_decoders(), all_processes(given["device"], given["threads"]) as processes:
         teller = Teller(processes.first)
         try:
             if given["resume"] is not None:

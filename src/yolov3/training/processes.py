@@ -104,16 +104,19 @@ def without_exchange(module: nn.Module) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def all_processes(device: str = "cpu") -> Iterator[Processes]:
+def all_processes(device: str = "cpu", threads: int | None = None) -> Iterator[Processes]:
     """Join the other processes, if there are any, for as long as the block lasts.
 
     Args:
         device: "cpu", "cuda", "cuda:N", "mps" …; "cuda" with several processes gives each its own.
+        threads: with which this process computes on the CPU; by default all cores, or what the launcher says.
 
     Raises:
         UsageError: there is no such device.
         Yolov3Error: the others can't be reached.
     """
+    if threads is not None:
+        torch.set_num_threads(threads)
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
     chosen = _device(device, int(os.environ.get("LOCAL_RANK", "0")) if ranks > 1 else 0)
