@@ -111,14 +111,16 @@ def test_a_bad_picture_is_named_and_skipped_and_the_rest_goes_on(cli: Cli, photo
         (["detect", "https://a.b/c.jpg"], 2, "nothing is read from the network"),
         (["detect", "--conf", "2"], 2, "conf is 2.0, expected a number from 0 to 1"),
         (["detect", "--conf", "high"], 2, "--conf"),
-        (["detect", "--size", "100"], 4, "multiple of 32"),
+        (["detect", "--size", "100"], 2, "multiple of 32"),
+        (["detect", "--overlap", "0.3"], 2, "--overlap goes with --tile"),
         (["detect", "--model", "none"], 4, "no such model"),
         (["detect", "--classes", "unicorn"], 2, "unicorn"),
         (["detect", "--engine", "tpu"], 2, "tpu"),
         (["detect", "--batch", "0"], 2, "--batch 0"),
         (["detect", "--nothing"], 2, "--nothing"),
         (["show", "yolov9"], 4, "yolov9"),
-        (["show", "yolov3", "--size", "100"], 4, "multiple of 32"),
+        (["show", "yolov3", "--size", "100"], 2, "multiple of 32"),
+        (["show", "yolov3", "--size", "0"], 2, "multiple of 32"),
         (["convert", "a.cfg"], 2, "expected IN OUT"),
         (["convert", "a.cfg", "b.weights", "c.bin"], 2, ".safetensors"),
         (["convert", "a.cfg", "b.weights", "c.safetensors"], 4, "a.cfg: can't be read"),
@@ -186,3 +188,28 @@ def test_fault_129_a_closed_pipe_and_an_ascii_terminal(photo: Path) -> None:
     environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii:backslashreplace", "NO_COLOR": "1"}
     result = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment, check=False)
     assert "Traceback" not in result.stderr and result.stdout == '{"image": '
+
+
+def test_fault_129_an_encoding_without_the_letters() -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    for arguments in (["show", "yolov3-tiny"], ["detect", "naïve.jpg"]):
+        command = [sys.executable, "-m", "yolov3", *arguments]
+        result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert "Traceback" not in result.stderr
+        assert r"\xd7" in result.stdout or r"na\xefve.jpg" in result.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_fault_129_closed_streams(closed: str, photo: Path, tmp_path: Path) -> None:
+    command = f"{sys.executable} -m yolov3 detect {photo} --json r.jsonl --no-save {closed}"
+    assert subprocess.run(command, shell=True, cwd=tmp_path, stdout=subprocess.DEVNULL, check=False).returncode == 0
+    assert json.loads((tmp_path / "r.jsonl").read_text())["detections"]
+
+
+def test_fault_129_a_reader_that_has_gone() -> None:
+    command = [sys.executable, "-m", "yolov3", "show", "yolov3"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141

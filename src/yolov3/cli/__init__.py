@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import click
 
 from .. import __version__
 from ..errors import Yolov3Error
+from .ending import forget_output, prepare_streams, stop_code, termination_as_interrupt
 
 # Each command is the click command of that name in the module of that name, imported when it is used.
 COMMANDS = ("detect", "evaluate", "data", "anchors", "show", "convert", "pull", "models")
 
 
+class _EndedError(Exception):
+    """Ctrl-C, SIGTERM or a broken pipe, as its cause: click would end the process by itself, with a code of its own."""
+
+
 class LazyGroup(click.Group):
     """Imports only the command that runs."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (BrokenPipeError, KeyboardInterrupt) as error:
+            raise _EndedError from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order of the help."""
@@ -50,12 +62,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: one line on stderr for an error, a traceback with `--debug`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
-    raise SystemExit(_run([word for word in given if word != "--debug"], debug))
+    prepare_streams()
+    with termination_as_interrupt():
+        code = _run([word for word in given if word != "--debug"], debug)
+    raise SystemExit(code)
 
 
 def _run(arguments: list[str], debug: bool) -> int:
     try:
-        return app.main(arguments, prog_name="yolov3", standalone_mode=False) or 0
+        code = app.main(arguments, prog_name="yolov3", standalone_mode=False) or 0
+        sys.stdout.flush()
+        return code
     except Yolov3Error as error:
         return _report(error, str(error), error.exit_code, debug)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -63,13 +80,13 @@ def _run(arguments: list[str], debug: bool) -> int:
         return error.exit_code
     except click.ClickException as error:
         return _report(error, error.format_message(), error.exit_code, debug)
-    except (KeyboardInterrupt, click.Abort):
+    except (_EndedError, BrokenPipeError, KeyboardInterrupt) as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, BrokenPipeError):  # the reader has gone (`| head`): end quietly, as SIGPIPE would
+            forget_output()
+            return 141
         print("stopped", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # The reader has gone (`| head`): end quietly, as SIGPIPE would.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return stop_code(cause)
     except MemoryError as error:
         return _report(error, "out of memory; try a smaller --size or --batch", 1, debug)
     except OSError as error:

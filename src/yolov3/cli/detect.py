@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import options
+from .ending import stop_code
 
 if TYPE_CHECKING:
     from ..runtime import Detector
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 # Options that the Detector takes under their own names.
 DETECTOR_OPTIONS = (
     *("weights", "names", "masks", "allow_extra", "size", "resize", "rect"),
-    *("engine", "threads", "conf", "iou", "max_det", "tile", "overlap"),
+    *("engine", "threads", "conf", "iou", "max_det", "classes", "tile", "overlap"),
 )
 
 # Below so many pictures it is faster not to prepare the engine for many.
@@ -75,22 +76,27 @@ def detect(sources: tuple[str, ...], batch: int, every: int, **given: Any) -> in
 
     if batch < 1:
         raise UsageError(f"--batch {batch}: expected 1 or more")
-    check_outputs(given)
-    stream = open_sources(list(sources) or [str(path) for path in sample_photos()], every=every)
-    detector = make_detector(given, few=given["tile"] is None and stream.total in range(1, FEW))
-    options.print_notes(detector.notes)
+    check_options(given)
     to_stdout = "-" in (given["json"], given["csv"], given["coco"])
     with ExitStack() as stack:
         stack.enter_context(quiet_decoders())
-        stack.enter_context(stream)
+        arguments = list(sources) or [str(path) for path in sample_photos()]
+        stream = stack.enter_context(open_sources(arguments, every=every))
+        detector = make_detector(given, few=given["tile"] is None and stream.total in range(1, FEW))
+        options.print_notes(detector.notes)
         table = Table(sys.stderr if to_stdout else sys.stdout, Progress(stream.total))
         return run(detector, stream, batch, given, table)
 
 
-def check_outputs(given: dict[str, Any]) -> None:
+def check_options(given: dict[str, Any]) -> None:
     """Refuse options that can't go together, before anything is loaded."""
+    from click.core import ParameterSource
+
     from ..errors import UsageError
 
+    overlap_given = click.get_current_context().get_parameter_source("overlap") is ParameterSource.COMMANDLINE
+    if overlap_given and given["tile"] is None:
+        raise UsageError("--overlap goes with --tile")
     if given["save_conf"] and not given["txt"]:
         raise UsageError("--save-conf goes with --txt")
     files = [given[kind] for kind in ("json", "csv", "coco") if given[kind] is not None]
@@ -102,22 +108,17 @@ def make_detector(given: dict[str, Any], *, few: bool) -> Detector:
     """The detector that the options ask for."""
     from ..runtime import Detector
 
-    classes = given["classes"]
-    return Detector(
-        given["model"],
-        classes=None if classes is None else [name.strip() for name in classes.split(",")],
-        few=few,
-        **{name: given[name] for name in DETECTOR_OPTIONS},
-    )
+    return Detector(given["model"], few=few, **{name: given[name] for name in DETECTOR_OPTIONS})
 
 
 def run(detector: Detector, stream: SourceStream, batch: int, given: dict[str, Any], table: Table) -> int:
-    """Detect in all frames and hand them to the sinks; Ctrl-C ends the run with what is done so far."""
+    """Detect in all frames and hand them to the sinks; Ctrl-C or SIGTERM ends the run with what is done so far."""
     from ..runtime.pipeline import detect_frames
     from ..sinks import RunFolder, WindowClosedError
 
     folder = RunFolder(given["output"])
-    interrupted = closed = False
+    stop: KeyboardInterrupt | None = None
+    closed = False
     with ExitStack() as stack:
         sinks = [stack.enter_context(sink) for sink in make_sinks(given, folder)]
         try:
@@ -125,13 +126,13 @@ def run(detector: Detector, stream: SourceStream, batch: int, given: dict[str, A
                 for sink in sinks:
                     sink.write(result)
                 table.add(result)
-        except KeyboardInterrupt:
-            interrupted = True
+        except KeyboardInterrupt as interrupt:
+            stop = interrupt
         except WindowClosedError:
             closed = True
     places = [f"results are in {folder.path}"] if folder.path else []
-    table.finish(places, stopped=interrupted or closed)
-    return 130 if interrupted else 3 if table.errors else 0
+    table.finish(places, stopped=stop is not None or closed)
+    return stop_code(stop) if stop is not None else 3 if table.errors else 0
 
 
 def make_sinks(given: dict[str, Any], folder: RunFolder) -> list[Sink]:
