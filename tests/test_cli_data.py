@@ -97,6 +97,18 @@ def test_the_checker_names_exactly_the_two_boxes_of_bccd(shared: Path, cli: Cli)
     assert sum(split["pictures"] for split in splits) == 364 and sum(split["boxes"] for split in splits) == 4888
 
 
+def test_anchors_of_a_dataset_with_bad_rows_elsewhere_and_here(cli: Cli, dataset: Path) -> None:
+    labels = dataset.parent / "labels"
+    (labels / "val/0.txt").write_text("rubbish\n")
+    asked = ("anchors", dataset, "--model", "yolov3-tiny", "--clusters", "2", "--scales", "2")
+    assert cli(*asked).err == ""
+    with (labels / "train/0.txt").open("a") as file:
+        file.write("0 0.5 0.5 0 0\n")
+    run = cli(*asked)
+    assert run.code == 0 and "1 labels can't be used and are left out" in run.err
+    assert cli(*asked, "--bad-labels", "error").code == 3
+
+
 def test_anchors(cli: Cli, dataset: Path, tmp_path: Path) -> None:
     own, picture = tmp_path / "own.yaml", tmp_path / "anchors.svg"
     run = cli(
@@ -136,7 +148,9 @@ def test_evaluate(cli: Cli, dataset: Path, tmp_path: Path, photo: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        (["data", "check", "none.yaml"], 2),
+        (["data", "check", "none.yaml"], 3),
+        (["evaluate", "none.yaml"], 3),
+        (["anchors", "none.yaml"], 3),
         (["data", "fly"], 2),
         (["data", "convert", "a", "b"], 2),
         (["data", "check", "none.yaml", "--picture", "x.png"], 2),

@@ -85,6 +85,13 @@ def test_records() -> None:
     assert "frame" not in record_of(result()) and "truncated" not in record
 
 
+def test_names_are_exact_for_programs_and_printable_for_people() -> None:
+    odd = Frame("a\\nb.jpg", None, "a\\nb.jpg: empty", Path("a\nb.jpg"))
+    assert record_of(Result(odd, None))["image"] == "a\nb.jpg"
+    undecodable = Frame("\\xff.jpg", None, "\\xff.jpg: empty", Path(os.fsdecode(b"\xff.jpg")))
+    assert record_of(Result(undecodable, None))["image"] == "\\xff.jpg"
+
+
 def test_yolo_labels(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     with YoloLabels(folder) as plain:
@@ -131,7 +138,7 @@ def test_coco_results_load_in_pycocotools(tmp_path: Path) -> None:
         results.write(unreadable())
     values = json.loads((tmp_path / "r.json").read_text())
     assert [value["image_id"] for value in values] == [42, 42, "clip:3", "clip:3"]
-    assert [value["category_id"] for value in values[:2]] == [2, 1]
+    assert [value["category_id"] for value in values[:2]] == [1, 0]
     assert values[0]["bbox"] == [10, 20, 40, 40]
     with CocoResults(tmp_path / "none.json"):
         pass
@@ -252,7 +259,8 @@ def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_fault_81_ctrl_c_leaves_a_playable_video_and_whole_results(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_fault_81_ctrl_c_leaves_a_playable_video_and_whole_results(number: int, code: int, tmp_path: Path) -> None:
     path = tmp_path / "long.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (96, 64))
     for _ in range(400):
@@ -263,9 +271,9 @@ def test_fault_81_ctrl_c_leaves_a_playable_video_and_whole_results(tmp_path: Pat
     while time.monotonic() < deadline and not list(tmp_path.glob("runs/detect/exp/.long*")):
         time.sleep(0.1)
     time.sleep(1.5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    assert process.returncode == code, err
     assert "Traceback" not in err and "(stopped)" in out
     lines = (tmp_path / "r.jsonl").read_text().splitlines()
     count, rate, _ = frames_of(tmp_path / "runs/detect/exp/long.mp4")

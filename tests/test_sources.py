@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -71,10 +72,21 @@ def test_a_folder_gives_its_own_pictures_by_name(photos: Path) -> None:
         ("photos/*", ["a.png", "b.jpg", "c.PNG"]),
         ("photos/**/*.png", ["a.png", "more.jpg/d.png"]),
         ("photos/[ab].*", ["a.png", "b.jpg"]),
+        ("**/*.png", ["a.png", "more.jpg/d.png"]),
+        ("**/more.jpg/**/d.*", ["more.jpg/d.png"]),
+        ("photos/**", ["a.png", "b.jpg", "c.PNG", "more.jpg/d.png"]),
+        ("p*/**/*.png", ["a.png", "more.jpg/d.png"]),
     ],
 )
 def test_patterns(pattern: str, found: list[str], photos: Path) -> None:
     assert names(pattern) == [f"photos/{name}" for name in found]
+    assert names(str(photos.parent / pattern)) == [str(photos / name) for name in found]
+
+
+def test_fault_50_links_that_lead_in_circles_end_no_pattern(photos: Path) -> None:
+    for name in ("round", "about"):  # glob.glob would follow them 2^40 times
+        (photos / name).symlink_to(photos, target_is_directory=True)
+    assert names("photos/**/*.png") == ["photos/a.png", "photos/more.jpg/d.png"]
 
 
 def test_a_file_whose_name_looks_like_a_pattern_or_a_camera(photos: Path) -> None:
@@ -153,7 +165,13 @@ def test_standard_input_of_the_process(photos: Path) -> None:
 def test_an_argument_that_names_nothing(argument: str, words: str, photos: Path) -> None:
     Path("empty").mkdir()
     with pytest.raises(DataError, match=words):
-        open_sources(["photos", argument])
+        open_sources([argument, argument])
+    with open_sources(["photos/a.png", argument, "photos/b.jpg"]) as stream:  # beside others it is skipped
+        assert stream.total == 3
+        first, missing, last = stream
+    assert (first.name, last.name) == ("photos/a.png", "photos/b.jpg")
+    assert missing.image is None
+    assert re.search(words, missing.error or "")
 
 
 @pytest.mark.parametrize("url", ["https://example.org/a.jpg", "rtsp://10.0.0.1/x", "file:///etc/passwd", "HTTP://a/b*"])

@@ -183,17 +183,21 @@ class Detections:
         head = "".join(f"<th>{word}</th>" for word in ("label", "score", "x1", "y1", "x2", "y2"))
         return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
-    def to_coco(self, image_id: int | str, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
+    def to_coco(self, image_id: int | str = 0, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
         """COCO result objects: `image_id, category_id, bbox [x, y, width, height], score`.
 
         Args:
             image_id: the picture's id in the ground truth.
-            category_ids: the dataset's category id of each class; by default the class index itself.
+            category_ids: the dataset's category id of each class; by default COCO's own ids where the names are
+                COCO's 80, else the class index.
         """
+        from .zoo.coco import category_ids as default_ids
+
+        ids = default_ids(self.names) if category_ids is None else category_ids
         return [
             {
                 "image_id": image_id,
-                "category_id": int(label if category_ids is None else category_ids[label]),
+                "category_id": int(ids[label]),
                 "bbox": [float(box[0]), float(box[1]), float(box[2] - box[0]), float(box[3] - box[1])],
                 "score": float(score),
             }

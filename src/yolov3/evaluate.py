@@ -148,7 +148,8 @@ def evaluate_results(
 ) -> Evaluation:
     """Score a COCO result file: a list of `{image_id, category_id, bbox, score}`.
 
-    Ids are those of the samples (`Sample.image_id`) and the dataset's category ids, elsewhere the class index.
+    Ids are those of the samples (`Sample.image_id`) and the dataset's category ids, elsewhere as in
+    `Detections.to_coco`.
 
     Raises:
         DataError: the file can't be read, or an entry can't be scored.

@@ -216,10 +216,11 @@ def test_fault_50_links_folders_and_pipes_do_not_hang(tmp_path: Path) -> None:
     (images / "folder.jpg").mkdir()
     os.mkfifo(images / "pipe.jpg")
     (images / "dangling.jpg").symlink_to(images / "nowhere.jpg")
+    (images / "itself.jpg").symlink_to(images / "itself.jpg")
     write_picture(images / "c.png", seed=5)
     os.mkfifo(labels / "c.txt")
     report = check_dataset(data)
-    assert sorted(codes(report)) == ["label-unreadable", "not-a-file", "not-a-file", "picture-missing"]
+    assert sorted(codes(report)) == ["label-unreadable", *["not-a-file"] * 2, *["picture-missing"] * 2]
     assert codes(report, "warning") == ["symlink-loop"]
     assert report.splits["train"].pictures == 3
 
@@ -246,8 +247,9 @@ def test_fault_51_bad_labels_policy(tmp_path: Path) -> None:
     data = yolo(tmp_path, {"a": f"{GOOD}0 nan 0 0 0\n9 {ROW[2:]}\n", "b": ROW, "c": "\0", "d": "0 1 1 1"})
     with pytest.raises(DataError) as error:
         load_dataset(data)
-    assert re.search(r"a\.txt:2: .*\(3 more are wrong: `yolov3 data check` lists all\)$", str(error.value))
-    with pytest.raises(DataError, match="NUL byte"):
+    words = r"\(`--bad-labels skip-row` leaves it out; 3 more are wrong: `yolov3 data check` lists all\)$"
+    assert re.search(rf"a\.txt:2: .*{words}", str(error.value))
+    with pytest.raises(DataError, match="NUL byte.*`--bad-labels skip-image` leaves the picture out"):
         load_dataset(data, bad_labels="skip-row")
     dataset = load_dataset(data, bad_labels="skip-image")
     assert [sample.image.stem for sample in dataset.samples["train"]] == ["b"]
@@ -257,6 +259,18 @@ def test_fault_51_bad_labels_policy(tmp_path: Path) -> None:
     assert [len(sample.labels) for sample in dataset.samples["train"]] == [1, 1, 0, 0]
     with pytest.raises(UsageError, match="expected one of error, skip-row, skip-image"):
         load_dataset(data, bad_labels="ignore")  # type: ignore[arg-type]
+
+
+def test_only_the_split_that_is_asked_for_must_be_sound(tmp_path: Path) -> None:
+    yolo(tmp_path, {"a": "0 nan 0 0 0\n"}, split="train")
+    data = yolo(tmp_path, {"b": ROW}, split="val")
+    assert list(load_dataset(data, split=("val", "test")).samples) == ["val"]
+    with pytest.raises(DataError, match="nan"):
+        load_dataset(data, split=("test", "train"))
+    with pytest.raises(DataError, match="nan"):
+        load_dataset(data, split=("test",))  # it has none of these: all
+    with pytest.raises(UsageError, match="no split test"):
+        load_dataset(data, split="test")
 
 
 def test_labels_beside_the_pictures(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_folder_stands_for_its_data_yaml(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["nowhere", "notes.txt", "."])
 def test_what_is_no_dataset_is_refused(tmp_path: Path, path: str) -> None:
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(UsageError, match=r"expected a data\.yaml"):
+    with pytest.raises(DataError, match=r"expected a data\.yaml"):
         load_dataset(tmp_path / path)
 
 
@@ -326,5 +326,5 @@ def test_a_mutated_data_yaml_never_crashes_the_check(tmp_path: Path, data: st.Da
 @pytest.mark.skipif(os.name != "posix", reason="pipes by name are POSIX's")
 def test_a_pipe_in_place_of_a_data_yaml_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "data.yaml")
-    with pytest.raises(UsageError):
+    with pytest.raises(DataError):
         load_dataset(tmp_path / "data.yaml")

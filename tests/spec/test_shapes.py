@@ -282,7 +282,7 @@ def test_show_size(cli: Callable[..., Any], size: str, shape: list[int]) -> None
 
 def test_show_of_a_size_that_does_not_fit(cli: Callable[..., Any]) -> None:
     result = cli("show", "yolov3", "--size", "400")
-    assert (result.code, result.out) == (4, "")
+    assert (result.code, result.out) == (2, "")
     assert "400 must be a multiple of 32" in result.err and result.err.count("\n") == 1
 
 

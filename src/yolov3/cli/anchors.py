@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random choices.")
 @click.option("--split", help="Whose boxes; default train's, else all.")
 @dataset.images
-@dataset.bad_labels
+@dataset.bad_rows_skipped
 @click.option("--write", metavar="FILE.yaml", help="Write the model's architecture with the new anchors.")
 @click.option("--picture", metavar="FILE.svg", help="Draw the boxes' shapes and both sets of anchors.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -52,10 +52,9 @@ def anchors(data: Path, model: str, write: str | None, picture: str | None, as_j
         if path is not None and Path(path).suffix.lower() != suffix:
             raise UsageError(f"{option} {path}: expected a name that ends in {suffix}")
     spec, own_size = load_any_spec(model)
-    size_wh = own_size if given["size"] is None else parse_size(given["size"])
-    samples = dataset.load(data, given).samples
-    splits = ["train"] if "train" in samples else list(samples)
-    shapes = box_shapes((sample for name in splits for sample in samples[name]), size_wh)
+    size_wh = own_size if given["size"] is None else parse_size(given["size"], spec)
+    samples = dataset.load(data, given, ("train",)).samples
+    shapes = box_shapes((sample for members in samples.values() for sample in members), size_wh)
     report = suggest_anchors(
         shapes, spec, size_wh, clusters=given["clusters"], scales=given["scales"], seed=given["seed"]
     )
@@ -66,7 +65,7 @@ def anchors(data: Path, model: str, write: str | None, picture: str | None, as_j
     if as_json:
         print(json.dumps(report.to_dict()))
     else:
-        print(f"{report.boxes:,} boxes of {', '.join(splits)} at {size_wh[0]}×{size_wh[1]}")
+        print(f"{report.boxes:,} boxes of {', '.join(samples)} at {size_wh[0]}×{size_wh[1]}")
         print_report(report)
     options.print_notes(f"{path}: written" for path in (write, picture) if path is not None)
 

@@ -62,7 +62,7 @@ def check(
     with quiet_decoders():
         report = check_dataset(data, split=split, images=images, labels_only=labels_only)
         if as_json:
-            print(json.dumps(report.to_dict(), ensure_ascii=False))
+            print(json.dumps(report.to_dict()))
         else:
             print_report(report, None if everything else MOST_LINES)
         if picture is not None:
@@ -88,7 +88,7 @@ def print_report(report: Report, most: int | None) -> None:
     if report.names and report.splits:
         print()
         print_columns(report.class_rows())
-    counts = ", ".join(f"{report.count(severity):,} {severity}s" for severity in ("error", "warning", "note"))
+    counts = ", ".join(options.counted(report.count(severity), severity) for severity in ("error", "warning", "note"))
     print(f"\n{report.path}: {counts}")
 
 
@@ -105,13 +105,7 @@ def print_columns(rows: list[tuple[str, ...]]) -> None:
 @click.option("--count", type=click.IntRange(1), default=16, show_default=True, help="How many pictures.")
 @click.option("--split", help="From this split alone.")
 @dataset.images
-@click.option(
-    "--bad-labels",
-    type=click.Choice(["error", "skip-row", "skip-image"]),
-    default="skip-row",
-    show_default=True,
-    help="What to do about labels that can't be used.",
-)
+@dataset.bad_rows_skipped
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which pictures.")
 @click.option("--output", type=options.FilePath, metavar="FILE", help=f"Default {SHEET_FOLDER}/sheet.jpg.")
 def show(data: Path, count: int, output: Path | None, **given: object) -> None:
@@ -165,7 +159,7 @@ def convert(
     pictures: Pictures = "link" if link else "copy"
     written = convert_dataset(data, out, kind, split=split, images=images, bad_labels=bad_labels, pictures=pictures)
     if as_json:
-        print(json.dumps(written.to_dict(), ensure_ascii=False))
+        print(json.dumps(written.to_dict()))
         return
     print(f"{written.path}: {written.pictures:,} pictures, {written.boxes:,} boxes as {written.kind}")
     for words in written.lost:

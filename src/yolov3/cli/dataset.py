@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +15,34 @@ if TYPE_CHECKING:
 
 data = click.argument("data", type=options.FilePath)
 images = click.option("--images", type=options.FilePath, help="The pictures' folder, for COCO and VOC.")
-bad_labels = click.option(
-    "--bad-labels",
-    type=click.Choice(["error", "skip-row", "skip-image"]),
-    default="error",
-    show_default=True,
-    help="What to do about labels that can't be used.",
-)
 
 
-def load(path: Path, given: Mapping[str, Any]) -> Dataset:
-    """The dataset that `path` and the options split, images and bad_labels name; says what is left out."""
+def _bad_labels(default: str) -> options.Option[Any]:
+    return click.option(
+        "--bad-labels",
+        type=click.Choice(["error", "skip-row", "skip-image"]),
+        default=default,
+        show_default=True,
+        help="What to do about labels that can't be used.",
+    )
+
+
+bad_labels = _bad_labels("error")
+bad_rows_skipped = _bad_labels("skip-row")  # where a few rows more or less change nothing
+
+
+def load(path: Path, given: Mapping[str, Any], default_split: Sequence[str] | None = None) -> Dataset:
+    """The dataset that `path` and the options split, images and bad_labels name; says what is left out.
+
+    Args:
+        path: DATA.
+        given: the options.
+        default_split: without `--split` the first of these that the dataset has is loaded; None for all.
+    """
     from ..data import load_dataset
 
-    dataset = load_dataset(path, split=given["split"], images=given["images"], bad_labels=given["bad_labels"])
+    split = given["split"] or default_split
+    dataset = load_dataset(path, split=split, images=given["images"], bad_labels=given["bad_labels"])
     left_out = sum(problem.severity == "error" for problem in dataset.problems)
     if left_out:
         options.print_notes(

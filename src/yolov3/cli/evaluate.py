@@ -73,7 +73,7 @@ def evaluate(data: Path, split: str | None, output: Path | None, no_save: bool, 
 
     check_options(given)
     require_evaluator()
-    loaded = dataset.load(data, {"split": split, **given})
+    loaded = dataset.load(data, {"split": split, **given}, ("val", "test"))
     about = {"data": data.name, "split": split_name(loaded, split)}
     if given["from_predictions"] is None:
         result = run_model(loaded, about, given)

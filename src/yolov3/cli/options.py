@@ -49,3 +49,8 @@ def print_notes(notes: Iterable[str]) -> None:
     """Things worth knowing, on standard error."""
     for note in notes:
         print(f"yolov3: note: {note}", file=sys.stderr)
+
+
+def counted(count: int, word: str) -> str:
+    """A number with its noun: "1 picture", "1,200 pictures"."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"

@@ -38,7 +38,7 @@ def show(model: str, size: str | None, as_json: bool, picture: str | None) -> No
     if picture is not None and Path(picture).suffix.lower() != ".svg":
         raise UsageError(f"--picture {picture}: expected a name that ends in .svg")
     spec, own_size = load_any_spec(model)
-    size_wh = own_size if size is None else parse_size(size)
+    size_wh = own_size if size is None else parse_size(size, spec)
     summary = summarise(spec, size_wh)
     if picture is not None:
         write_atomic(picture, draw_network(spec, size_wh, Path(model).name))

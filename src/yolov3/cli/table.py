@@ -99,7 +99,7 @@ class Table:
         if stream is None:
             return
         most = ", ".join(f"{count} {name}" for name, count in stream.objects.most_common(3)) or "nothing"
-        objects = f"{stream.frames} frames: {most}"
+        objects = f"{options.counted(stream.frames, 'frame')}: {most}"
         self._row(stream.name, stream.size, objects, stream.milliseconds / stream.frames)
 
     def _row(self, name: str, size: str, objects: str, milliseconds: float) -> None:
@@ -115,16 +115,16 @@ class Table:
         """The totals, and where things are."""
         self._end_stream()
         self.progress.close()
-        parts = [
-            f"{count} {word}{'' if count == 1 else 's'}"
-            for count, word in ((self.pictures, "picture"), (self.frames, "frame"))
-            if count
-        ]
+        parts = [options.counted(self.pictures, "picture")] if self.pictures else []
+        parts += [options.counted(self.frames, "frame")] if self.frames else []
         read = " and ".join(parts) or "0 pictures"
         if self.errors:
             read += f" ({self.errors} could not be read)"
         mean = self.milliseconds / max(self.pictures + self.frames, 1)
         timing = f", {mean:.0f} ms each" if parts else ""
-        print(f"{read}: {self.objects} objects{timing}{' (stopped)' if stopped else ''}", file=self.file)
+        print(
+            f"{read}: {options.counted(self.objects, 'object')}{timing}{' (stopped)' if stopped else ''}",
+            file=self.file,
+        )
         for place in places:
             print(place, file=self.file)

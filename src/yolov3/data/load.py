@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -17,16 +18,24 @@ from .formats.darknet import read_darknet
 from .formats.voc import read_voc
 from .formats.yolo import read_yolo
 from .pictures import is_file, is_folder
-from .problems import Problem, raise_first
+from .problems import Problem, Scope, raise_first
 
 BadLabels = Literal["error", "skip-row", "skip-image"]
 _BAD_LABELS = ("error", "skip-row", "skip-image")
+_ADVICE: dict[Scope, str] = {
+    "row": "`--bad-labels skip-row` leaves it out",
+    "image": "`--bad-labels skip-image` leaves the picture out",
+}
+
+
+class NoSplitError(UsageError):
+    """A split is asked for that the dataset doesn't have."""
 
 
 def load_dataset(
     path: str | os.PathLike[str],
     *,
-    split: str | None = None,
+    split: str | Sequence[str] | None = None,
     images: str | os.PathLike[str] | None = None,
     bad_labels: BadLabels = "error",
 ) -> Dataset:
@@ -38,25 +47,37 @@ def load_dataset(
 
     Args:
         path: what to load.
-        split: the one split to load; None for all. A single COCO file is one split, whatever its name.
+        split: the one split to load, and of several names the first that the dataset has; all where it has none of
+            them, or for None. A single COCO file is one split, whatever its name.
         images: the pictures' folder, for COCO files and VOC roots that don't stand beside it.
         bad_labels: what to do about rows that can't be used: "error", or leave them out ("skip-row"), or leave out
             their pictures ("skip-image"); what was left out stands in the result's `problems`.
 
     Raises:
         DataError: the dataset, or one of its rows, can't be used; one line, with the number of further problems.
-        UsageError: `path` is no dataset, there is no such split, or an option doesn't fit the kind.
+        UsageError: there is no such split, or an option doesn't fit the kind.
     """
     if bad_labels not in _BAD_LABELS:
         raise UsageError(f"bad labels: {bad_labels!r}, expected one of {', '.join(_BAD_LABELS)}")
-    dataset = read_dataset(path, split=split, images=images)
+    dataset = _read_one_of(path, split, images)
     tolerated = {"error": (), "skip-row": ("row",), "skip-image": ("row", "image")}[bad_labels]
-    raise_first(problem for problem in dataset.problems if problem.scope not in tolerated)
+    raise_first((problem for problem in dataset.problems if problem.scope not in tolerated), _ADVICE)
     if bad_labels == "skip-image":
         dataset = _without_bad_images(dataset)
     if not len(dataset):
         raise DataError(f"{display_name(dataset.path)}: no picture is left, expected some")
     return dataset
+
+
+def _read_one_of(
+    path: str | os.PathLike[str], split: str | Sequence[str] | None, images: str | os.PathLike[str] | None
+) -> Dataset:
+    if split is None or isinstance(split, str):
+        return read_dataset(path, split=split, images=images)
+    for name in split:
+        with suppress(NoSplitError):
+            return read_dataset(path, split=name, images=images)
+    return read_dataset(path, images=images)
 
 
 def _without_bad_images(dataset: Dataset) -> Dataset:
@@ -81,7 +102,7 @@ def read_dataset(
         labels_only: pictures needn't be there.
 
     Raises:
-        DataError: there is nothing to go on (`problems.ProblemError`, with the problem).
+        DataError: `path` is no dataset, or there is nothing to go on (`problems.ProblemError`, with the problem).
         UsageError: as in `load_dataset`.
     """
     kind, file = detect_kind(Path(path))
@@ -100,7 +121,7 @@ def read_dataset(
         dataset = read_yolo(file, only=split, labels_only=labels_only)
     single = kind == "coco" and is_file(file)
     if split is not None and split not in dataset.samples and not single:
-        raise UsageError(f"{display_name(path)}: no split {split}")
+        raise NoSplitError(f"{display_name(path)}: no split {split}")
     return replace(dataset, problems=[*dataset.problems, *_across(dataset)])
 
 
@@ -108,7 +129,7 @@ def detect_kind(path: Path) -> tuple[Kind, Path]:
     """What kind of dataset a path is, and the file or folder to read.
 
     Raises:
-        UsageError: it is none.
+        DataError: it is none.
     """
     suffixes: dict[str, Kind] = {".yaml": "yolo", ".yml": "yolo", ".json": "coco", ".data": "darknet"}
     if is_file(path) and path.suffix.lower() in suffixes:
@@ -123,7 +144,7 @@ def detect_kind(path: Path) -> tuple[Kind, Path]:
             return "voc", path
     found = "isn't there" if not is_folder(path) and not is_file(path) else "no dataset"
     expected = "a data.yaml, a COCO .json, a Darknet .data file, or a folder with data.yaml or VOC's Annotations"
-    raise UsageError(f"{display_name(path)}: {found}, expected {expected}")
+    raise DataError(f"{display_name(path)}: {found}, expected {expected}")
 
 
 def _across(dataset: Dataset) -> Sequence[Problem]:

@@ -6,12 +6,9 @@ import os
 from pathlib import Path
 
 from ..errors import DataError
-from ..images import display_name
+from ..images import PICTURE_SUFFIXES, display_name
 from ..images.header import open_regular
 from .problems import Problem, ProblemError, problem_of, quote
-
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
-"""What is taken for a picture when a folder is walked, in small or capital letters."""
 
 MAX_TEXT_BYTES = 1 << 28
 """The largest list of pictures that is read."""
@@ -83,7 +80,7 @@ class Folders:
         if folder not in self._listings:
             try:
                 with os.scandir(folder) as entries:
-                    self._listings[folder] = {entry.name: entry.is_file() for entry in entries}
+                    self._listings[folder] = {entry.name: _is_regular(entry) for entry in entries}
             except (FileNotFoundError, NotADirectoryError, ValueError):
                 self._listings[folder] = {}
             except OSError as error:
@@ -156,6 +153,14 @@ class Folders:
     def _is_there(self, path: str) -> bool:
         folder, name = os.path.split(path)
         return self.listing(folder).get(name, False)
+
+
+def _is_regular(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry leads to a regular file; no error for a link to itself."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def _identity(folder: str) -> tuple[int, int] | None:

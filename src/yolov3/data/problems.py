@@ -6,7 +6,7 @@ Reading, checking, repairing and converting share these, so a fault has one name
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -197,8 +197,12 @@ def problem_of(code: str, file: Path, error: DataError, **fields: Any) -> Proble
     return Problem(code, file, text[place.end() :] if place else text, line=line, **fields)
 
 
-def raise_first(problems: Iterable[Problem]) -> None:
+def raise_first(problems: Iterable[Problem], advice: Mapping[Scope, str] | None = None) -> None:
     """Raise the first error among the problems, saying how many more there are.
+
+    Args:
+        problems: of any severity.
+        advice: what to add for an error of each scope.
 
     Raises:
         ProblemError: there is an error among them.
@@ -207,9 +211,12 @@ def raise_first(problems: Iterable[Problem]) -> None:
     if not errors:
         return
     failure = ProblemError(errors[0])
+    words = [advice[failure.problem.scope]] if advice and failure.problem.scope in advice else []
     if len(errors) > 1:
         more = "more is" if len(errors) == 2 else "more are"
-        failure.args = (f"{errors[0]} ({len(errors) - 1:,} {more} wrong: `yolov3 data check` lists all)",)
+        words.append(f"{len(errors) - 1:,} {more} wrong: `yolov3 data check` lists all")
+    if words:
+        failure.args = (f"{errors[0]} ({'; '.join(words)})",)
     raise failure
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..data import Sample
 from ..errors import DataError
+from ..zoo.coco import category_ids as default_ids
 
 Id = int | str
 MAX_AREA = 1e5**2
@@ -23,7 +24,7 @@ class GroundTruth:
 
     Attributes:
         names: class names.
-        category_ids: what a results file calls each class: COCO's id, elsewhere the class index.
+        category_ids: what a results file calls each class: the dataset's own id, without one as `Detections.to_coco`.
         samples: the pictures. In ascending order where ids are numbers: COCO's evaluator sorts them so, and of boxes
             with equal scores the first counts first.
         image: int64 (G,), index into `samples`.
@@ -67,7 +68,7 @@ class GroundTruth:
         nothing, no_number = np.zeros(0, np.bool_), np.zeros(0, np.int64)
         return cls(
             tuple(names),
-            tuple(range(len(names)) if category_ids is None else category_ids),
+            tuple(default_ids(names) if category_ids is None else category_ids),
             tuple(samples),
             np.repeat(np.arange(len(samples)), counts),
             boxes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .colour import BACKGROUND
 from .decode import decode_image, read_image, read_picture_bytes, take_picture_bytes, write_image
-from .header import MAX_PIXELS, MAX_SIDE, display_name, open_regular, read_header
+from .header import MAX_PIXELS, MAX_SIDE, PICTURE_SUFFIXES, display_name, open_regular, read_header
 from .layout import ImageHeader
 from .quiet import quiet_decoders
 
@@ -12,6 +12,7 @@ __all__ = [
     "BACKGROUND",
     "MAX_PIXELS",
     "MAX_SIDE",
+    "PICTURE_SUFFIXES",
     "ImageHeader",
     "decode_image",
     "display_name",

@@ -24,6 +24,14 @@ MAX_PIXELS = 200_000_000
 MAX_SIDE = 65_535
 """Pictures with a longer side are refused (the longest that a JPEG can have)."""
 
+PICTURE_SUFFIXES = frozenset(
+    (
+        *(".apng", ".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"),
+        *(".avif", ".heic", ".heif"),  # can't be read, but must not be passed over in silence
+    )
+)
+"""What a folder's pictures are told by, in small or capital letters; what a file is, its content tells."""
+
 EXPECTED = "JPEG, PNG, WebP, BMP, TIFF, GIF expected"
 
 
@@ -148,4 +156,6 @@ _OTHER_KINDS = (
     (b"\0\0\0\x0cJXL", "a JPEG XL picture"),
     (b"version https://git-lfs", "a pointer of Git LFS: fetch the real file"),
     (b"PK\x03\x04", "a ZIP archive"),
+    (b"#EXTM3U", "a playlist: name the files in it"),
+    (b"ffconcat", "a list of videos: name the files in it"),
 )

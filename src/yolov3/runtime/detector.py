@@ -60,7 +60,7 @@ class Detector:
         conf: float = 0.25,
         iou: float = 0.45,
         max_det: int = 300,
-        classes: Sequence[str | int] | None = None,
+        classes: str | Sequence[str | int] | None = None,
         multi_label: bool = False,
         tile: int | None = None,
         overlap: float = 0.2,
@@ -79,14 +79,14 @@ class Detector:
             conf: least score.
             iou: boxes of one class that overlap a better one by more are dropped.
             max_det: most boxes a picture; `Detections.truncated` tells where it cuts.
-            classes: names or indices to keep.
+            classes: names or indices to keep, as a list or as "person,dog".
             multi_label: let one box count for several classes, as Darknet and scoring do.
             tile: also look at squares of this many pixels of pictures larger than that, for small objects.
             overlap: the share of a tile's side that the next one repeats, 0 to 0.9.
             few: only a few pictures are coming: the engine starts sooner, with less memory, and runs slower.
 
         Raises:
-            ModelError: the model can't be read or doesn't suit the size.
+            ModelError: the model can't be read.
             UsageError: an option that can't be meant.
         """
         loaded_notes: list[str] = []
@@ -101,7 +101,7 @@ class Detector:
         self.model = model
         self.names = model.names
         self.notes = loaded_notes
-        self.size_wh = model.size_wh if size is None else parse_size(size)
+        self.size_wh = model.size_wh if size is None else parse_size(size, model.spec)
         self._signature = model.signature if isinstance(model, Exported) else RAW
         if self._signature.size_wh is not None and (rect or self._signature.size_wh != self.size_wh):
             width, height = self._signature.size_wh
@@ -242,14 +242,14 @@ def _positive(threads: int) -> int:
     return threads
 
 
-def class_indices(classes: Sequence[str | int], names: tuple[str, ...]) -> frozenset[int]:
-    """Class indices of names or indices.
+def class_indices(classes: str | Sequence[str | int], names: tuple[str, ...]) -> frozenset[int]:
+    """Class indices of names or indices, in a list or in a text with commas between them.
 
     Raises:
         UsageError: a class that the model doesn't have, with the nearest one it has.
     """
     found = set()
-    for wanted in classes:
+    for wanted in [name.strip() for name in classes.split(",")] if isinstance(classes, str) else classes:
         if isinstance(wanted, int) or (wanted not in names and wanted.isascii() and wanted.isdigit()):
             index = int(wanted)
         elif wanted in names:

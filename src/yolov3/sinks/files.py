@@ -14,7 +14,6 @@ from typing import Any, Self, TextIO
 from ..errors import Yolov3Error
 from ..files import atomic_path
 from ..runtime.pipeline import Result
-from ..zoo.coco import COCO_CATEGORY_IDS, COCO_NAMES
 from .record import record_of
 from .sink import Sink
 
@@ -50,13 +49,17 @@ class _FileSink(Sink):
         assert self._file is not None, "use it as a context manager"
         return self._file
 
+    def as_json(self, value: Any) -> str:
+        """One line of JSON: UTF-8 in a file, ASCII on standard output, whose encoding may be any."""
+        return json.dumps(value, ensure_ascii=self._target == "-")
+
 
 class JsonLines(_FileSink):
     """One JSON object a line, see `record_of`."""
 
     def write(self, result: Result) -> None:
         """Write one line."""
-        print(json.dumps(record_of(result), ensure_ascii=False), file=self.file)
+        print(self.as_json(record_of(result)), file=self.file)
 
 
 class CsvTable(_FileSink):
@@ -83,7 +86,7 @@ class CocoResults(_FileSink):
     """COCO's results format: a JSON list of `image_id, category_id, bbox [x, y, width, height], score`.
 
     `image_id` is the file's name without suffix, as a number where it is one (COCO's own pictures); of a video's
-    frame `NAME:FRAME`. `category_id` is COCO's own (1–90) when the model's names are COCO's, else class index + 1.
+    frame `NAME:FRAME`. `category_id` is as in `Detections.to_coco`.
     """
 
     def __enter__(self) -> Self:
@@ -106,8 +109,6 @@ class CocoResults(_FileSink):
         image_id: Any = int(stem) if stem.isascii() and stem.isdigit() else stem
         if result.frame.index is not None:
             image_id = f"{stem}:{result.frame.index}"
-        names = result.detections.names
-        ids = COCO_CATEGORY_IDS if names == COCO_NAMES else range(1, len(names) + 1)
-        for found in result.detections.to_coco(image_id, ids):
-            self.file.write(self._separator + json.dumps(found, ensure_ascii=False))
+        for found in result.detections.to_coco(image_id):
+            self.file.write(self._separator + self.as_json(found))
             self._separator = ",\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import BinaryIO
 
 from ..errors import DataError
 from ..images import (
+    PICTURE_SUFFIXES,
     decode_image,
     display_name,
     open_regular,
@@ -29,13 +31,11 @@ VIDEO_SUFFIXES = frozenset(
         *(".ogv", ".ts", ".vob", ".webm", ".wmv"),
     )
 )
-PICTURE_SUFFIXES = frozenset(
-    (
-        *(".apng", ".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"),
-        *(".avif", ".heic", ".heif"),  # can't be read, but a folder of them must not look empty
-    )
-)
 MAX_LIST_LINE = 65_536
+
+_SLASH = "/" if os.sep == "/" else r"[/\\]"
+_ANY_DEPTH = re.compile(rf"(?P<before>(?:.*?{_SLASH})?)\*\*(?:{_SLASH}+(?P<after>.*))?", re.DOTALL)
+"""A pattern with a part `**`: what stands before the first and behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +140,26 @@ def open_pattern(pattern: str, every: int) -> Files:
     Raises:
         DataError: it matches none.
     """
-    found = glob.glob(pattern, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+    found = set(_matches(pattern))
     paths = sorted(path for path in found if _has_known_suffix(path) and not os.path.isdir(path))  # noqa: PTH112
     if not paths:
         hint = f"it matches {len(found)} names, but none ends like a picture or video" if found else "no match"
         raise DataError(f"{display_name(pattern)}: {hint}; check the pattern and the current folder")
     return Files(paths, every)
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    """The paths that match a pattern. Unlike `glob.glob`, `**` doesn't follow links, which may lead in circles."""
+    deep = _ANY_DEPTH.fullmatch(pattern)
+    if deep is None:
+        yield from glob.iglob(pattern)  # noqa: PTH207 - Path.glob takes no absolute pattern
+        return
+    before = deep["before"]
+    for base in glob.iglob(before) if glob.has_magic(before) else [before]:  # noqa: PTH207
+        for folder, inner, _ in os.walk(base or os.curdir):
+            inner[:] = [name for name in inner if not name.startswith(".")]
+            here = folder if base else folder[2:]  # without "./"
+            yield from _matches(os.path.join(glob.escape(here), deep["after"] or "*"))  # noqa: PTH118
 
 
 # --------------------------------------------------------------------------------------- lists, standard input
@@ -206,6 +220,27 @@ def open_list(path: Path, every: int) -> PathList:
     if next(paths._entries(), None) is None:
         raise DataError(f"{display_name(path)}: names no file; a list has one path a line")
     return paths
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Something named beside others that is not there, or holds nothing.
+
+    Attributes:
+        name: as shown.
+        error: why, one line that begins with the name.
+    """
+
+    name: str
+    error: str
+
+    def count(self) -> int | None:
+        """One, the frame that tells of it."""
+        return 1
+
+    def frames(self) -> Iterator[Frame]:
+        """One with the error."""
+        yield Frame(self.name, None, self.error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from types import TracebackType
 from ..errors import DataError, UsageError
 from ..images import display_name
 from .camera import Camera
-from .files import Files, StandardInput, open_folder, open_list, open_pattern
+from .files import Files, Missing, StandardInput, open_folder, open_list, open_pattern
 from .frame import Frame, Source
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -72,13 +72,28 @@ def open_sources(arguments: Sequence[str], *, every: int = 1) -> SourceStream:
 
     Raises:
         UsageError: an address on the network, or an option out of range.
-        DataError: an argument names nothing. A file that can't be read is no error here: its `Frame` says so.
+        DataError: the arguments name nothing. One beside others, or a file that can't be read, is no error here: its
+            `Frame` says so.
     """
     if not arguments:
         raise UsageError("no picture named: give files, folders, patterns, videos, `-` or a camera's number")
     if every < 1:
         raise UsageError(f"--every {every}: a number from 1 expected")
-    return SourceStream([_open(argument, every) for argument in arguments])
+    opened = [_try_open(argument, every) for argument in arguments]
+    sources = [
+        Missing(display_name(argument), str(source)) if isinstance(source, DataError) else source
+        for argument, source in zip(arguments, opened, strict=True)
+    ]
+    if isinstance(opened[0], DataError) and all(isinstance(source, Missing) for source in sources):
+        raise opened[0]
+    return SourceStream(sources)
+
+
+def _try_open(argument: str, every: int) -> Source | DataError:
+    try:
+        return _open(argument, every)
+    except DataError as error:
+        return error
 
 
 def _open(argument: str, every: int) -> Source:

@@ -62,23 +62,25 @@ class Summary:
         }
 
 
-def parse_size(size: int | str | Sequence[int]) -> tuple[int, int]:
-    """An input size as (width, height): 416, "416", "640x384" or (640, 384).
+def parse_size(size: int | str | Sequence[int], spec: Spec | None = None) -> tuple[int, int]:
+    """An input size that a user asks for as (width, height): 416, "416", "640x384" or (640, 384).
 
     Raises:
-        UsageError: something else.
+        UsageError: something else, or a size that the network of `spec` can't take.
     """
     if isinstance(size, str):
         parts = size.lower().replace("×", "x").split("x")
         if not all(part.isascii() and part.isdigit() for part in parts):
             raise UsageError(f"size {size!r}: expected a number such as 416 or WIDTHxHEIGHT such as 640x384")
         size = [int(part) for part in parts]
-    sides = [size, size] if isinstance(size, int) else [int(side) for side in size]
-    if len(sides) == 1:
-        sides *= 2
-    if len(sides) != 2:
+    sides = [size] if isinstance(size, int) else [int(side) for side in size] if isinstance(size, Sequence) else []
+    if len(sides) not in (1, 2):
         raise UsageError(f"size {size!r}: expected one side or width and height")
-    return sides[0], sides[1]
+    size_wh = sides[0], sides[-1]
+    fault = None if spec is None else _size_fault(spec, size_wh)
+    if fault is not None:
+        raise UsageError(fault)
+    return size_wh
 
 
 def check_size(spec: Spec, size_wh: tuple[int, int]) -> None:
@@ -90,12 +92,19 @@ def check_size(spec: Spec, size_wh: tuple[int, int]) -> None:
     stride = spec.network.max_stride
     if stride > MAX_SIDE:
         raise spec.error(None, f"its strides need input sides that are multiples of {stride:,}, more than {MAX_SIDE:,}")
+    fault = _size_fault(spec, size_wh)
+    if fault is not None:
+        raise spec.error(None, fault)
+
+
+def _size_fault(spec: Spec, size_wh: tuple[int, int]) -> str | None:
+    """Why the network can't take an input of this size; None where it can."""
+    stride = spec.network.max_stride
     for side in size_wh:
-        if not 0 < side <= MAX_SIDE or side % stride:
+        if stride <= MAX_SIDE and (not 0 < side <= MAX_SIDE or side % stride):
             near = min(max(round(side / stride), 1) * stride, MAX_SIDE // stride * stride)
-            raise spec.error(
-                None, f"the input size {side} must be a multiple of {stride} up to {MAX_SIDE:,}; {near} is one"
-            )
+            return f"the input size {side} must be a multiple of {stride} up to {MAX_SIDE:,}; {near} is one"
+    return None
 
 
 def operation_sizes(network: Network, size_wh: tuple[int, int]) -> list[tuple[int, int]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 # The 80 detection classes in COCO's order (instances_val2017.json, categories).
 # fmt: off
 COCO_NAMES = (
@@ -30,3 +32,9 @@ COCO_ALIASES = {
     "diningtable": "dining table",
     "tvmonitor": "tv",
 }
+
+
+def category_ids(names: Sequence[str]) -> tuple[int, ...]:
+    """What COCO results call each class: COCO's own ids (1 to 90) for its 80 classes, else the class's index."""
+    own = tuple(COCO_ALIASES.get(name, name) for name in names) == COCO_NAMES
+    return COCO_CATEGORY_IDS if own else tuple(range(len(names)))
