@@ -52,13 +52,13 @@ def test_coco_results(detections: Detections) -> None:
     }
     assert detections.to_coco("a")[1]["category_id"] == 0
     assert detections.to_coco()[0]["image_id"] == 0
+    json.dumps(results)
 
 
 @pytest.mark.parametrize("names", [COCO_NAMES, tuple(DARKNETS.get(name, name) for name in COCO_NAMES)])
 def test_coco_results_of_cocos_classes_have_cocos_ids(names: tuple[str, ...]) -> None:
     found = Detections(np.zeros((2, 4), np.float32), np.ones(2, np.float32), np.array([0, 79]), names, (9, 9))
     assert [each["category_id"] for each in found.to_coco()] == [1, 90]
-    json.dumps(results)
 
 
 def test_dictionaries(detections: Detections) -> None:
