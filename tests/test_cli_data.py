@@ -74,6 +74,33 @@ def test_a_contact_sheet(cli: Cli, dataset: Path, tmp_path: Path, monkeypatch: p
     assert sheet.shape[0] > 500 and len(np.unique(sheet)) > 20
 
 
+def test_a_sheet_of_what_training_sees(cli: Cli, dataset: Path, tmp_path: Path) -> None:
+    from yolov3.data import load_dataset
+    from yolov3.training.augment import AugmentSettings
+    from yolov3.training.sheet import augmented_sheet
+
+    options = ["--augmented", "--augment", "none", "--set", "mosaic=1", "--set", "saturation=[0.5, 2]"]
+    options += ["--count", "3", "--size", "64", "--seed", "5", "--epoch", "2"]
+    assert cli("data", "show", dataset, *options, "--output", tmp_path / "sheet.png").code == 0
+    settings = AugmentSettings(mosaic=1.0, saturation=(0.5, 2.0))
+    expected = augmented_sheet(load_dataset(dataset), settings, seed=5, size=64, n=3, epoch=1)
+    np.testing.assert_array_equal(yolov3.read_image(tmp_path / "sheet.png"), expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--set", "mosaic=1"], "--set: only with --augmented"),
+        (["--epoch", "2"], "--epoch: only with --augmented"),
+        (["--augmented", "--augment", "much"], "--augment much: expected one of none, darknet, modern"),
+        (["--augmented", "--set", "mosaic=2"], "mosaic is 2, expected 0 to 1"),
+    ],
+)
+def test_a_sheet_that_can_not_be_meant(options: list[str], message: str, cli: Cli, dataset: Path) -> None:
+    run = cli("data", "show", dataset, *options)
+    assert run.code == 2 and message in run.err
+
+
 @pytest.mark.parametrize("kind", ["yolo", "coco", "voc"])
 def test_converting_there_and_back(kind: str, cli: Cli, dataset: Path, tmp_path: Path) -> None:
     from yolov3.data import load_dataset

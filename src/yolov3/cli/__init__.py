@@ -10,11 +10,11 @@ from typing import Any
 import click
 
 from .. import __version__
-from ..errors import Yolov3Error
+from ..errors import Yolov3Error, printable
 from .ending import forget_output, prepare_streams, stop_code, termination_as_interrupt
 
 # Each command is the click command of that name in the module of that name, imported when it is used.
-COMMANDS = ("detect", "evaluate", "data", "anchors", "show", "convert", "pull", "models")
+COMMANDS = ("detect", "train", "evaluate", "data", "anchors", "show", "convert", "pull", "models")
 
 
 class _EndedError(Exception):
@@ -96,5 +96,5 @@ def _run(arguments: list[str], debug: bool) -> int:
 def _report(error: BaseException, message: str, code: int, debug: bool) -> int:
     if debug:
         raise error
-    print(f"yolov3: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"yolov3: error: {printable(' '.join(message.split()))}", file=sys.stderr)
     return code

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from . import dataset, options
+from . import augmenting, dataset, options
 
 if TYPE_CHECKING:
-    from ..data import BadLabels, Report
+    from ..data import BadLabels, Dataset, Report
     from ..data.output import Pictures
+    from ..geometry import UInt8Array
 
 SHEET_FOLDER = Path("runs/data/exp")
 MOST_LINES = 1000
@@ -106,27 +109,62 @@ def print_columns(rows: list[tuple[str, ...]]) -> None:
 @click.option("--split", help="From this split alone.")
 @dataset.images
 @dataset.bad_rows_skipped
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which pictures.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which pictures; of a training.")
+@click.option("--augmented", is_flag=True, help="As `yolov3 train` shows them to the network, pixel for pixel.")
+@augmenting.options
+@click.option(
+    "--size", type=click.IntRange(32), default=416, show_default=True, help="The network's input (augmented)."
+)
+@click.option("--epoch", type=click.IntRange(1), default=1, show_default=True, help="Of a training (augmented).")
 @click.option("--output", type=options.FilePath, metavar="FILE", help=f"Default {SHEET_FOLDER}/sheet.jpg.")
-def show(data: Path, count: int, output: Path | None, **given: object) -> None:
+@click.pass_context
+def show(ctx: click.Context, /, data: Path, count: int, output: Path | None, **given: Any) -> None:
     """Save a contact sheet: some of a dataset's pictures with their boxes.
 
-    DATA is a data.yaml, a COCO .json, a Pascal VOC folder or a Darknet .data file.
+    DATA is a data.yaml, a COCO .json, a Pascal VOC folder or a Darknet .data file. With --augmented it shows the first
+    pictures of an epoch as a training with this seed, size and augmentation gets them.
 
-    Example: yolov3 data show data.yaml --count 25 --output sheet.jpg
+    Example: yolov3 data show data.yaml --augmented --set rotate=15 --output sheet.jpg
     """
-    from ..data import contact_sheet
     from ..images import quiet_decoders, write_image
     from ..sinks.folder import new_folder
 
+    if not given["augmented"]:
+        refuse_without_augmented(ctx)
     loaded = dataset.load(data, given)
-    split, seed = given["split"], given["seed"]
-    assert (split is None or isinstance(split, str)) and isinstance(seed, int)
     with quiet_decoders():
-        sheet = contact_sheet(loaded, count, split=split, seed=seed)
+        sheet = draw_sheet(loaded, count, given)
     target = output or new_folder(SHEET_FOLDER, take_empty=False) / "sheet.jpg"
     write_image(target, sheet)
     print(f"{target}: {sheet.shape[1]}×{sheet.shape[0]}")
+
+
+def refuse_without_augmented(ctx: click.Context) -> None:
+    """Options that would do nothing are refused.
+
+    Raises:
+        UsageError: one of them is given.
+    """
+    from ..errors import UsageError
+
+    for name in ("augment", "changes", "size", "epoch"):
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            word = "set" if name == "changes" else name
+            raise UsageError(f"--{word}: only with --augmented, which shows what a training makes of the pictures")
+
+
+def draw_sheet(loaded: Dataset, count: int, given: Mapping[str, Any]) -> UInt8Array:
+    """Pictures as they are, or as a training gets them."""
+    if not given["augmented"]:
+        from ..data import contact_sheet
+
+        return contact_sheet(loaded, count, split=given["split"], seed=given["seed"])
+    from ..training.sheet import augmented_sheet
+
+    settings = augmenting.settings(given["augment"] or "modern", given["changes"])
+    return augmented_sheet(
+        loaded, settings, given["seed"], given["size"], count, epoch=given["epoch"] - 1, split=given["split"]
+    )
 
 
 @data.command()

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from . import dataset, options
+from . import augmenting, dataset, options
 
 if TYPE_CHECKING:
     from ..modelfile import Model
     from ..spec import Spec
-    from ..training.augment import AugmentSettings
     from ..training.processes import Processes
     from ..training.progress import Progress
     from ..training.session import Prepared
@@ -76,8 +75,7 @@ how = options.together(
     click.option("--patience", default=0, show_default=True, help="Stop after N epochs without better AP; 0: never."),
     click.option("--precision", default="float32", show_default=True, help="float32, bfloat16 or float16."),
     click.option("--balanced", is_flag=True, help="Show pictures of rare classes more often."),
-    click.option("--augment", metavar="NAME", help="modern, darknet or none; default the recipe's."),
-    click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change augmentation: --set mosaic=0.5"),
+    augmenting.options,
 )
 where = options.together(
     click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or mps."),
@@ -213,7 +211,7 @@ def prepare_training(data: Path, given: Mapping[str, Any]) -> tuple[Prepared, Se
         Settings(**{name: value for name, value in named.items() if name not in ("freeze", "augment")}),
         size_wh=own_size if given["size"] is None else parse_size(given["size"]),
         freeze=frozen_rows(given["freeze"], spec),
-        augment=augmentation(given),
+        augment=augmenting.settings(given["augment"] or given["recipe"], given["changes"]),
     )
     prepared = prepare(
         Source(loaded, data, given["images"], given["bad_labels"]),
@@ -265,27 +263,6 @@ def frozen_rows(freeze: str | None, spec: Spec) -> int:
     if not freeze.isascii() or not freeze.isdigit():
         raise UsageError(f"--freeze {freeze}: expected backbone or a number of rows")
     return int(freeze)
-
-
-def augmentation(given: Mapping[str, Any]) -> AugmentSettings:
-    """`--augment` and `--set`."""
-    from dataclasses import fields
-
-    from ..errors import UsageError
-    from ..safeyaml import parse_yaml
-    from ..training.augment import PRESETS, AugmentSettings
-
-    name = given["augment"] or given["recipe"]
-    if name not in PRESETS:
-        raise UsageError(f"--augment {name}: expected one of {', '.join(PRESETS)}")
-    values = PRESETS[name].to_dict()
-    known = [field.name for field in fields(AugmentSettings)]
-    for change in given["changes"]:
-        key, _, text = change.partition("=")
-        if key not in known or not text:
-            raise UsageError(f"--set {change}: expected KEY=VALUE with a key of {', '.join(known)}")
-        values[key] = parse_yaml(text, f"--set {key}", UsageError).value
-    return AugmentSettings(**values)
 
 
 class Teller:
