@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
+from conftest import CliResult
 from models import random_model, small_spec
 from yolov3.errors import ModelError, Yolov3Error
 from yolov3.modelfile import BatchNorm, Model, Preprocess
@@ -86,6 +90,10 @@ def test_tensor_names_are_the_rows(path: Path) -> None:
         ({"spec": 3}, "spec in its metadata"),
         ({"names": ["a"]}, "1 class names for 2 classes"),
         ({"names": "ab"}, "names in its metadata"),
+        ({"names": ["a", 2]}, "expected a list of printable names"),
+        ({"names": ["a", " "]}, "expected a list of printable names"),
+        ({"names": ["a", "b\x1b[31m"]}, "expected a list of printable names"),
+        ({"names": ["a", "\ud800"]}, "expected a list of printable names"),
         ({"size": [64]}, "size in its metadata"),
         ({"size": [64, 65]}, "multiple of 8"),
         ({"size": [True, 64]}, "size in its metadata"),
@@ -100,6 +108,44 @@ def test_metadata_that_cannot_be(path: Path, change: dict[str, object], message:
     rewrite(path, change)
     with pytest.raises(ModelError, match=message):
         Model.load(path)
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "a\x1b[31m", "\ud800", "\u202ea"])
+def test_class_names_are_printable_whatever_a_model_is_made_of(name: str) -> None:
+    with pytest.raises(ModelError, match=r"class name '.*', expected printable text on one line") as caught:
+        replace(random_model(small_spec()), names=("a", name))
+    assert str(caught.value).isprintable()
+
+
+EVIL = "\x1b[31m\nred"
+
+
+def with_evil_tensor(path: Path) -> None:
+    tensors = {**Model.load(path).tensors, EVIL: np.zeros(1, np.float32)}
+    with safe_open(path, "numpy") as file:
+        metadata = file.metadata()
+    save_file(tensors, path, metadata)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        with_evil_tensor,
+        lambda path: rewrite(path, {"size": EVIL}),
+        lambda path: rewrite(path, {"format": EVIL}),
+        lambda path: rewrite(path, {"names": [EVIL, EVIL]}),
+    ],
+    ids=["tensor", "size", "format", "names"],
+)
+def test_fault_117_a_file_cannot_write_to_the_terminal(
+    spoil: Callable[[Path], None], path: Path, cli: Callable[..., CliResult]
+) -> None:
+    """Escape codes in what an error quotes from it, or in its own name."""
+    spoil(path)
+    named = path.rename(path.with_name(f"{EVIL}.safetensors"))
+    result = cli("show", named)
+    assert result.code == 4 and result.err.endswith("\n") and result.err[:-1].isprintable()
+    assert result.err.count(r"\x1b[31m") >= 2
 
 
 def test_fault_27_a_newer_format_says_to_update(path: Path) -> None:

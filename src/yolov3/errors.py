@@ -37,3 +37,10 @@ def shown(value: object, most: int = 80) -> str:
     except ValueError:  # Python writes out no number of more than 4,300 digits
         return "a number of thousands of digits"
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def printable(text: str) -> str:
+    """Text from outside (a path, a name in a file) on one line that no terminal obeys: `\\x1b`, `\\n` are spelt out."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode() for letter in text
+    )

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ModelError
+from .errors import ModelError, printable, shown
 from .files import atomic_path, open_regular
 from .spec import Spec, check_size, read_spec, write_spec
 
@@ -87,6 +87,9 @@ class Model:
         check_size(self.spec, self.size_wh)
         if len(self.names) != self.spec.nc:
             raise ModelError(f"{self.origin}: {len(self.names)} class names for {self.spec.nc} classes")
+        wrong = next((name for name in self.names if not is_class_name(name)), None)
+        if wrong is not None:
+            raise ModelError(f"{self.origin}: class name {shown(wrong, 40)}, expected printable text on one line")
         _check_tensors(self.origin, self.spec, {name: array.shape for name, array in self.tensors.items()})
 
     def half(self) -> Model:
@@ -166,6 +169,11 @@ class Model:
         )
 
 
+def is_class_name(value: object) -> bool:
+    """Whether it can name a class: text on one line, with something to see and nothing that a terminal obeys."""
+    return isinstance(value, str) and value.strip() != "" and value.isprintable()
+
+
 def _check_header(path: str | os.PathLike[str], origin: str) -> None:
     """Refuse what can't be a safetensors file before the library reads it."""
     try:
@@ -183,7 +191,7 @@ def _check_tensors(origin: str, spec: Spec, given: Mapping[str, tuple[int, ...]]
     """Compare names and shapes with the network's, naming the first five that differ."""
     expected = spec.network.tensor_shapes()
     problems = [f"{name} is missing" for name in expected if name not in given]
-    problems += [f"{name} is not of this network" for name in given if name not in expected]
+    problems += [f"{printable(name)[:80]} is not of this network" for name in given if name not in expected]
     problems += [
         f"{name} has shape {list(given[name])}, expected {list(shape)}"
         for name, shape in expected.items()
@@ -229,18 +237,18 @@ def read_metadata(text: str | None, origin: str) -> Metadata:
     if isinstance(version, int) and version > FORMAT:
         raise ModelError(f"{origin}: format {version} is newer than this package reads ({FORMAT}); update yolov3")
     if version != FORMAT:
-        raise ModelError(f"{origin}: format {version!r} in its metadata, expected {FORMAT}")
+        raise ModelError(f"{origin}: format {shown(version, 60)} in its metadata, expected {FORMAT}")
     return _typed_metadata(values, origin)
 
 
 def _typed_metadata(values: dict[str, Any], origin: str) -> Metadata:
     def expect(condition: object, key: str, expected: str) -> None:
         if not condition:
-            raise ModelError(f"{origin}: {key} in its metadata is {str(values.get(key))[:60]}, expected {expected}")
+            raise ModelError(f"{origin}: {key} in its metadata is {shown(values.get(key), 60)}, expected {expected}")
 
     spec, names, size = values.get("spec"), values.get("names"), values.get("size")
     expect(isinstance(spec, str), "spec", "YAML text")
-    expect(isinstance(names, list) and all(isinstance(name, str) for name in names), "names", "a list of names")
+    expect(isinstance(names, list) and all(map(is_class_name, names)), "names", "a list of printable names")
     expect(isinstance(size, list) and len(size) == 2 and all(type(side) is int for side in size), "size", "[w, h]")
     pre, bn, source = values.get("preprocess"), values.get("bn"), values.get("source", {})
     expect(isinstance(source, dict), "source", "an object")

@@ -497,7 +497,9 @@ def test_fault_10_missing_weights(cli: Cli, tmp_path: Path) -> None:
     weights.unlink()
     assert_exit_4(cli("convert", cfg, weights, tmp_path / "out.safetensors"), "can't be read (No such file")
     weights.mkdir()
-    assert_exit_4(cli("convert", cfg, weights, tmp_path / "out.safetensors"), "can't be read (a folder, a regular file expected)")
+    assert_exit_4(
+        cli("convert", cfg, weights, tmp_path / "out.safetensors"), "can't be read (a folder, a regular file expected)"
+    )
 
 
 def test_fault_11_truncated_at_every_byte(tmp_path: Path) -> None:

@@ -361,13 +361,6 @@ def test_fault_15_values_that_a_weight_file_must_not_hold(
     assert not list(tmp_path.iterdir()), "files whole or not at all"
 
 
-def test_a_class_name_of_two_lines(tmp_path: Path) -> None:
-    model = replace(yaml_model(), names=("cat", "a\nb"))
-    with pytest.raises(ModelError, match=r"class name 'a\\nb' is not one line"):
-        save_darknet(model, tmp_path / "out.cfg")
-    assert not list(tmp_path.iterdir())
-
-
 def test_weights_alone(tmp_path: Path) -> None:
     model = yaml_model()
     save_darknet(model, tmp_path / "OUT.WEIGHTS")

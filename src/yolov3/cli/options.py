@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from ..errors import printable
+
 FilePath = click.Path(path_type=Path)
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Command], Command]
@@ -48,7 +50,7 @@ darknet = together(weights, names, masks, allow_extra)
 def print_notes(notes: Iterable[str]) -> None:
     """Things worth knowing, on standard error."""
     for note in notes:
-        print(f"yolov3: note: {note}", file=sys.stderr)
+        print(f"yolov3: note: {printable(note)}", file=sys.stderr)
 
 
 def counted(count: int, word: str) -> str:

@@ -55,14 +55,7 @@ class DarknetFiles:
                 yield np.ascontiguousarray(values, "<f4").tobytes()
 
     def names(self) -> str:
-        """The class names' file: one a line.
-
-        Raises:
-            ModelError: a name that doesn't fit a line.
-        """
-        for name in self.model.names:
-            if name.splitlines() != [name]:
-                raise ModelError(f"{self.model.origin}: class name {name!r} is not one line; rename the class")
+        """The class names' file: one a line."""
         return "".join(f"{name}\n" for name in self.model.names)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from .. import files
-from ..errors import DataError
+from ..errors import DataError, printable
 from .formats import parse_bmp, parse_gif, parse_jpeg, parse_png, parse_webp
 from .layout import ImageHeader, Layout, RefusedError
 from .tiff import parse_tiff
@@ -37,8 +37,7 @@ EXPECTED = "JPEG, PNG, WebP, BMP, TIFF, GIF expected"
 
 def display_name(path: str | os.PathLike[str]) -> str:
     """A path as one line of valid Unicode: bytes that aren't UTF-8 appear as `\\xe9`, a newline as `\\n`."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+    return printable(os.fsencode(path).decode("utf-8", "backslashreplace"))
 
 
 def read_header(source: bytes | str | os.PathLike[str], name: str | None = None) -> ImageHeader:
