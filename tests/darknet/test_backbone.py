@@ -54,6 +54,20 @@ def test_the_yaml_networks_have_the_official_order(name: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "count", "places"),
+    [("yolov3", 75, [58, 66, 74]), ("yolov3-spp", 76, [59, 67, 75]), ("yolov3-tiny", 13, [9, 12])],
+)
+def test_heads_stand_right_after_what_feeds_them(name: str, count: int, places: list[int]) -> None:
+    """Large objects first; all others in the order of the rows."""
+    convolutions = [stored.convolution for stored in weight_order(family_spec(name))]
+    assert len(convolutions) == count
+    assert [place for place, convolution in enumerate(convolutions) if convolution.is_head] == places
+    assert [convolutions[place].name[-1] for place in places] == [str(n) for n in reversed(range(len(places)))]
+    trunk = [convolution.name for convolution in convolutions if not convolution.is_head]
+    assert trunk == [item.name for item in family_spec(name).network.convolutions if not item.is_head]
+
+
 def test_fault_17_never_by_its_name(tmp_path: Path) -> None:
     text = family_text("yolov3-tiny", divide=16, width=96, height=96)
     data = weight_bytes(text)

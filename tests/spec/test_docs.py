@@ -15,7 +15,6 @@ from yolov3.spec.picture import draw_network
 from yolov3.spec.reading import _KEYS
 
 PAGE = (ROOT / "docs/networks.md").read_text(encoding="utf-8")
-SIZES = {"yolov3": 416, "yolov3-spp": 608, "yolov3-tiny": 416}
 
 
 def table(heading: str) -> dict[str, list[str]]:
@@ -33,7 +32,7 @@ def table(heading: str) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("name", FAMILY)
 def test_pictures_are_those_of_the_code(name: str) -> None:
-    drawn = draw_network(load_spec(name), (SIZES[name], SIZES[name]), name)
+    drawn = draw_network(load_spec(name), (FAMILY[name], FAMILY[name]), name)
     assert (ROOT / f"docs/images/{name}.svg").read_text(encoding="utf-8") == drawn, (
         f"run: yolov3 show {name} --picture docs/images/{name}.svg"
     )
@@ -106,11 +105,11 @@ def test_the_example_is_a_network() -> None:
 @pytest.mark.parametrize("name", FAMILY)
 def test_the_numbers_of_the_family(name: str) -> None:
     spec = load_spec(name)
-    summary = summarise(spec, (SIZES[name], SIZES[name]))
+    summary = summarise(spec, (FAMILY[name], FAMILY[name]))
     strides = ", ".join(str(head.stride) for head in spec.network.heads)
     assert (
         f"| `{name}` | {len(spec.rows)} | {summary.parameters:,} | {2 * summary.multiply_adds / 1e9:.3f} billion | "
-        f"{SIZES[name]}×{SIZES[name]} | strides {strides} |"
+        f"{FAMILY[name]}×{FAMILY[name]} | strides {strides} |"
     ) in PAGE
     if name == "yolov3":
         boxes = sum(shape[1] * shape[2] * shape[3] for shape in summary.layers[-1].outputs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections import Counter
 from fractions import Fraction
 
 import pytest
@@ -130,22 +129,6 @@ def test_tensors_are_named_by_row(name: str) -> None:
         assert shapes["4.1.cv2.conv.weight"] == (128, 64, 3, 3) and shapes["15.conv.weight"] == (1024, 512, 3, 3)
     if name == "yolov3-spp":
         assert shapes["12.cv1.conv.weight"] == (512, 1024, 1, 1) and shapes["12.cv2.conv.weight"] == (512, 2048, 1, 1)
-
-
-@pytest.mark.parametrize(
-    ("name", "convolutions", "places"),
-    [("yolov3", 75, [58, 66, 74]), ("yolov3-spp", 76, [59, 67, 75]), ("yolov3-tiny", 13, [9, 12])],
-)
-def test_darknet_has_heads_right_after_what_feeds_them(name: str, convolutions: int, places: list[int]) -> None:
-    """Large objects first; all others in the order of the rows."""
-    network = load_spec(name).network
-    order = network.darknet_order()
-    assert len(order) == convolutions and Counter(map(id, order)) == Counter(map(id, network.convolutions))
-    heads = [place for place, convolution in enumerate(order) if convolution.is_head]
-    assert heads == places
-    assert [order[place].name[-1] for place in places] == [str(n) for n in reversed(range(len(places)))]
-    others = [convolution for convolution in order if not convolution.is_head]
-    assert others == [convolution for convolution in network.convolutions if not convolution.is_head]
 
 
 @pytest.mark.parametrize(

@@ -294,6 +294,25 @@ def test_show_of_any_network(cli: Callable[..., Any], tmp_path: Path, name: str)
     assert result.code == 0 and f"{len(odd_spec(name).rows)} rows" in result.out
 
 
+def test_show_of_a_stride_that_does_not_divide_416(cli: Callable[..., Any], tmp_path: Path) -> None:
+    """The nearest side that it can take, where the file says none and nobody asked for one."""
+    rows = ["  - [-1, 1, Conv, [8, 3, 2]]"] * 7
+    (tmp_path / "net.yaml").write_text(
+        "\n".join(["anchors: [[10,14]]", "backbone:", *rows, "head:", "  - [[6], 1, Detect, [nc, anchors]]"])
+    )
+    result = cli("show", tmp_path / "net.yaml")
+    assert result.code == 0 and "8 rows at 384×384" in result.out
+
+
+@pytest.mark.parametrize("reference", ["net.weights", "net.onnx", "net.pt", "photo.jpg"])
+def test_show_of_another_kind_of_file_says_what_it_takes(cli: Callable[..., Any], reference: str) -> None:
+    result = cli("show", reference)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.endswith(
+        f"{reference}: expected yolov3, yolov3-spp, yolov3-tiny, or a file that ends in .yaml, .cfg or .safetensors\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("file", "parameters"),
     [("yolov3.cfg", 61_949_149), ("yolov3-spp.cfg", 62_998_749), ("yolov3-tiny.cfg", 8_852_366)],

@@ -17,6 +17,7 @@ from yolov3.darknet import import_cfg, to_darknet
 from yolov3.errors import ModelError, UsageError, Yolov3Error
 from yolov3.modelfile import Model
 from yolov3.runtime.loading import load_model
+from yolov3.spec import FAMILY
 from yolov3.zoo import BUNDLED, COCO_NAMES, OFFICIAL_WEIGHTS, OfficialWeights, cache_folder, find_model, known_models
 from yolov3.zoo.official import official_spec, read_official
 from yolov3.zoo.pull import pull, pull_target
@@ -68,6 +69,12 @@ def test_official_networks_have_the_size_and_masks_of_their_files(known: Officia
     assert tuple(reversed(spec.anchors.masks)) == known.masks
     assert spec.nc == len(COCO_NAMES)
     assert all(url.startswith("https://") and url.endswith(f"/{known.name}.weights") for url in known.urls)
+
+
+def test_every_official_network_is_one_of_the_family() -> None:
+    """So that it has an input size; -spp's is 608, in its cfg as in `yolov3 show`."""
+    assert [known.name for known in OFFICIAL_WEIGHTS] == list(FAMILY)
+    assert FAMILY == {"yolov3": 416, "yolov3-spp": 608, "yolov3-tiny": 416}
 
 
 def test_the_official_file_becomes_the_bundled_model(shared: Path) -> None:

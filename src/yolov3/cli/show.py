@@ -13,7 +13,7 @@ from . import options
 if TYPE_CHECKING:
     from ..spec import Layer, Spec, Summary
 
-DEFAULT_SIZES = {"yolov3": 416, "yolov3-spp": 608, "yolov3-tiny": 416}
+OTHER_SIDE = 416  # of a YAML file, which doesn't say its input size
 
 
 @click.command()
@@ -51,8 +51,10 @@ def show(model: str, size: str | None, as_json: bool, picture: str | None) -> No
 def load_any_spec(reference: str) -> tuple[Spec, tuple[int, int]]:
     """A Spec and its own input size (width, height), from whatever names a network."""
     from ..darknet import load_cfg
+    from ..errors import UsageError
     from ..modelfile import SUFFIX, Model
-    from ..spec import load_spec
+    from ..spec import FAMILY, load_spec
+    from ..spec.shapes import nearest_side
 
     suffix = Path(reference).suffix.lower()
     if suffix == ".cfg":
@@ -61,8 +63,11 @@ def load_any_spec(reference: str) -> tuple[Spec, tuple[int, int]]:
     if suffix == SUFFIX:
         model = Model.load(reference)
         return model.spec, model.size_wh
-    side = DEFAULT_SIZES.get(Path(reference).stem, 416)
-    return load_spec(reference), (side, side)
+    if suffix not in ("", ".yaml", ".yml"):
+        raise UsageError(f"{reference}: expected {', '.join(FAMILY)}, or a file that ends in .yaml, .cfg or {SUFFIX}")
+    spec = load_spec(reference)
+    side = nearest_side(spec, FAMILY.get(Path(reference).stem, OTHER_SIDE))
+    return spec, (side, side)
 
 
 def print_table(spec: Spec, summary: Summary, size_wh: tuple[int, int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from itertools import accumulate
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..files import open_regular
 from ..spec import Row, Spec
-from .emitting import LOWEST, emit_cfg
+from .emitting import emit_cfg
 from .weights import Header, Stored, read_header, read_weights
 
 
@@ -23,7 +24,7 @@ def darknet_padding(spec: Spec) -> Spec:
     def row(given: Row) -> Row:
         if given.module != "nn.ZeroPad2d":
             return given
-        return replace(given, module="nn.ConstantPad2d", args=(*given.args, LOWEST))
+        return replace(given, module="nn.ConstantPad2d", args=(*given.args, -math.inf))
 
     return replace(spec, backbone=tuple(map(row, spec.backbone)), head=tuple(map(row, spec.head)))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ..errors import ModelError
 from ..spec import Spec
 from ..spec.primitives import Add, Concat, Convolution, MaxPool, Operation, Pad, Slice, Upsample
@@ -10,8 +12,6 @@ from .weights import Stored
 
 # Layers this far back or less are counted back from, as the official cfgs do; others by their number.
 _NEAR = 10
-
-LOWEST = float("-inf")
 
 
 def emit_cfg(spec: Spec, size_wh: tuple[int, int], resize: str) -> tuple[str, list[Stored]]:
@@ -77,7 +77,7 @@ class _Emitter:
         self.sections.append((name, values))
 
     def pad(self, operation: Pad) -> Pad:
-        if operation.value != LOWEST:
+        if operation.value != -math.inf:
             raise self.error(
                 operation,
                 f"pads by {operation.value:g}, which no Darknet can; expected padding by -.inf before a max-pool",

@@ -169,23 +169,6 @@ class Network:
         """Every tensor of the model file: name → shape, in the order of the operations."""
         return {name: shape for convolution in self.convolutions for name, shape in convolution.tensor_shapes().items()}
 
-    def darknet_order(self) -> list[Convolution]:
-        """Convolutions in the order of a Darknet weight file.
-
-        The heads' convolutions stand there right after the row that feeds them (large objects first), not last.
-        """
-        fed: dict[int, list[Convolution]] = {}
-        for index in self.head_operations:
-            head = self.operations[index]
-            assert isinstance(head, Convolution)
-            fed.setdefault(head.inputs[0], []).append(head)
-        ordered = []
-        for index, operation in enumerate(self.operations):
-            if isinstance(operation, Convolution) and not operation.is_head:
-                ordered.append(operation)
-            ordered += fed.get(index, [])
-        return ordered
-
 
 def output_hw(operation: Operation, input_hw: tuple[int, int]) -> tuple[int, int]:
     """(height, width) of an operation's output from that of its (first) input."""

@@ -15,7 +15,8 @@ from ..safeyaml import YamlDocument, parse_yaml
 from .modules import ACTIVATIONS, activation_name
 from .rows import Anchors, Row, Spec, WidthHeight
 
-FAMILY = ("yolov3", "yolov3-spp", "yolov3-tiny")
+# The networks that ship with the package, and the side of the square input that each is usually run at.
+FAMILY = {"yolov3": 416, "yolov3-spp": 608, "yolov3-tiny": 416}
 MAX_CLASSES = 65_536
 MAX_ANCHORS = 1_000
 MAX_NUMBER = 1_000

@@ -102,9 +102,15 @@ def _size_fault(spec: Spec, size_wh: tuple[int, int]) -> str | None:
     stride = spec.network.max_stride
     for side in size_wh:
         if stride <= MAX_SIDE and (not 0 < side <= MAX_SIDE or side % stride):
-            near = min(max(round(side / stride), 1) * stride, MAX_SIDE // stride * stride)
+            near = nearest_side(spec, side)
             return f"the input size {side} must be a multiple of {stride} up to {MAX_SIDE:,}; {near} is one"
     return None
+
+
+def nearest_side(spec: Spec, side: int) -> int:
+    """The input side closest to `side` that the network can take."""
+    stride = spec.network.max_stride
+    return max(min(round(side / stride), MAX_SIDE // stride), 1) * stride
 
 
 def operation_sizes(network: Network, size_wh: tuple[int, int]) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ from ..darknet import import_cfg
 from ..darknet.backbone import darknet_padding
 from ..darknet.emitting import emit_cfg
 from ..modelfile import Model
-from ..spec import Anchors, Spec
+from ..spec import FAMILY, Anchors, Spec
 from ..spec.reading import family_spec
 from .coco import COCO_NAMES
 from .registry import OfficialWeights
@@ -28,7 +28,8 @@ def read_official(known: OfficialWeights, path: str | os.PathLike[str]) -> Model
     Raises:
         ModelError: the file isn't that.
     """
-    text, _ = emit_cfg(official_spec(known), (known.side, known.side), "letterbox")
+    side = FAMILY[known.name]
+    text, _ = emit_cfg(official_spec(known), (side, side), "letterbox")
     network = import_cfg(text, f"{known.name}.cfg")
     header, tensors, _ = network.read_weights(path)
     source = {

@@ -18,7 +18,6 @@ class OfficialWeights:
         size: bytes.
         sha256: of the file.
         masks: the anchor masks that it was trained with, in the cfg's order of heads.
-        side: the input size that its model file gets, in pixels.
     """
 
     name: str
@@ -26,7 +25,6 @@ class OfficialWeights:
     size: int
     sha256: str
     masks: tuple[tuple[int, ...], ...]
-    side: int = 416
 
 
 # Darknet's site, its old address, and (yolov3, yolov3-tiny) the release page of Darknet's successor.
