@@ -32,6 +32,7 @@ VIDEO_SUFFIXES = frozenset(
     )
 )
 MAX_LIST_LINE = 65_536
+FEW_VIDEOS = 20  # so many are asked for their number of frames, some 10 ms each, before the first picture is read
 
 _SLASH = "/" if os.sep == "/" else r"[/\\]"
 _ANY_DEPTH = re.compile(rf"(?P<before>(?:.*?{_SLASH})?)\*\*(?:{_SLASH}+(?P<after>.*))?", re.DOTALL)
@@ -51,11 +52,19 @@ class Files:
     every: int
 
     def count(self) -> int | None:
-        """One a picture; a single video's own count; unknown where videos are among several files."""
+        """One a picture, a video's own claim; unknown where a video doesn't say, or for more than a few videos."""
         if len(self.paths) == 1 and _is_video(Path(self.paths[0])):
             return Video(Path(self.paths[0]), self.every).count()
-        has_video = any(_suffix(path) in VIDEO_SUFFIXES for path in self.paths)
-        return None if has_video else len(self.paths)
+        videos = [path for path in self.paths if _suffix(path) in VIDEO_SUFFIXES]
+        if len(videos) > FEW_VIDEOS:
+            return None
+        total = len(self.paths) - len(videos)
+        for path in videos:
+            count = Video(Path(path), self.every).count()
+            if count is None:
+                return None
+            total += count
+        return total
 
     def frames(self) -> Iterator[Frame]:
         """Read the files in order; one that can't be read gives a `Frame` with an error."""
@@ -188,9 +197,9 @@ class PathList:
         """Read the files in the list's order; a missing one gives a `Frame` with an error."""
         for number, entry in self._entries():
             path = Path(entry)
-            if not path.exists():
+            if not os.path.exists(path):  # noqa: PTH110 - unlike Path.exists no error for names that can't be
                 path = self.path.parent / entry
-            if path.is_file():
+            if os.path.isfile(path):  # noqa: PTH113
                 yield from file_frames(path, self.every)
             else:
                 name = display_name(entry)
