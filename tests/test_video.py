@@ -134,7 +134,10 @@ def test_totals(made: Callable[[str], bytes], tmp_path: Path) -> None:
     assert open_sources([clip], every=5).total == 3
     assert open_sources([clip, clip]).total == 2 * COUNT
     put(tmp_path / "photo.png", b"")
-    assert open_sources([str(tmp_path)]).total is None
+    assert open_sources([str(tmp_path)]).total == COUNT + 1
+    for index in range(20):
+        put(tmp_path / f"{index}.mp4", b"")
+    assert open_sources([str(tmp_path)]).total is None  # so many aren't opened before the first picture
 
 
 def test_names_that_are_not_utf8(made: Callable[[str], bytes], tmp_path: Path) -> None:

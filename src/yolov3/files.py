@@ -20,9 +20,7 @@ def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
     Raises:
         OSError: it is missing, unreadable or no regular file; `strerror` says it in words.
     """
-    mode = Path(path).stat().st_mode
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
+    if (kind := _other_kind(Path(path))) is not None:
         raise OSError(errno.EINVAL, f"{kind}, a regular file expected")
     return Path(path).open("rb")
 
@@ -31,13 +29,18 @@ def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success rename it to `path`, on failure remove it.
 
-    The file's bytes reach the disk before the rename, so `path` holds the old content or the new, never a part.
+    The file's bytes reach the disk before the rename, so `path` holds the old content or the new, never a part. A link
+    stays a link: the file that it leads to is written.
 
     Raises:
-        Yolov3Error: the folder is missing or can't be written, or the disk is full.
+        Yolov3Error: `path` is a folder, pipe or device, its folder is missing or can't be written, or the disk is full.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp{target.suffix}")
+    if (kind := _other_kind(target)) is not None:  # the rename would put a file in the place of /dev/null
+        raise Yolov3Error(f"{target}: could not be written ({kind}, a file's name expected)")
+    real = Path(os.path.realpath(target))
+    # Shorter than the name may be: with more behind it, the longest names would be too long.
+    temporary = real.with_name(f".{real.name[:40]}.{os.urandom(4).hex()}.tmp{real.suffix[:20]}")
     try:
         temporary.touch(exist_ok=False)
         permissions = temporary.stat().st_mode
@@ -45,11 +48,22 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.chmod(permissions)  # the user's own; some libraries write with stricter ones
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.replace(target)
+        temporary.replace(real)
     except OSError as error:
         raise Yolov3Error(f"{target}: could not be written ({error.strerror or error})") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _other_kind(path: Path) -> str | None:
+    """In words what `path` is, where that is neither a regular file nor nothing."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return None
+    if stat.S_ISREG(mode):
+        return None
+    return "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import stat
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +20,10 @@ from .sink import Sink
 
 
 class _FileSink(Sink):
-    """A text file that appears under its name when all is written; `-` is standard output."""
+    """A text file that appears under its name when all is written; `-` is standard output.
+
+    A pipe or device (`/dev/stdout`, `>(jq .label)` in a shell) is written to as results come.
+    """
 
     def __init__(self, target: str | os.PathLike[str]) -> None:
         self._target = os.fspath(target)
@@ -30,9 +34,10 @@ class _FileSink(Sink):
         if self._target == "-":
             self._file = sys.stdout
             return self
-        temporary = self._stack.enter_context(atomic_path(self._target))
+        target = Path(self._target)
+        path = target if _is_stream(target) else self._stack.enter_context(atomic_path(target))
         try:
-            self._file = self._stack.enter_context(temporary.open("w", encoding="utf-8", newline=""))
+            self._file = self._stack.enter_context(path.open("w", encoding="utf-8", newline=""))
         except OSError as error:
             self._stack.close()
             raise Yolov3Error(f"{self._target}: could not be written ({error.strerror})") from None
@@ -41,7 +46,12 @@ class _FileSink(Sink):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.__exit__(kind, error, trace)
+        try:
+            self._stack.__exit__(kind, error, trace)
+        except BrokenPipeError:
+            raise
+        except OSError as failure:  # a device or pipe; for files `atomic_path` says it
+            raise Yolov3Error(f"{self._target}: could not be written ({failure.strerror})") from None
 
     @property
     def file(self) -> TextIO:
@@ -52,6 +62,15 @@ class _FileSink(Sink):
     def as_json(self, value: Any) -> str:
         """One line of JSON: UTF-8 in a file, ASCII on standard output, whose encoding may be any."""
         return json.dumps(value, ensure_ascii=self._target == "-")
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether this is a pipe or device, which can't be replaced by a file that is whole."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
 
 class JsonLines(_FileSink):

@@ -10,6 +10,15 @@ from ..sources.frame import Frame
 
 DEFAULT_FOLDER = Path("runs/detect/exp")
 
+MAX_NAME_BYTES = 200
+"""Names of pictures and classes are cut there: file systems take 255 bytes, and a number and suffix are to come."""
+
+
+def file_name(text: str, otherwise: str) -> str:
+    """`text` as the name of a file or folder on any system: letters, digits, `_`, `-`, `.` and space, not too long."""
+    plain = re.sub(r"[^\w.\- ]", "_", text).encode()[:MAX_NAME_BYTES].decode(errors="ignore")
+    return plain.strip(". ") or otherwise
+
 
 def new_folder(wanted: Path, *, take_empty: bool) -> Path:
     """Make a folder that nothing else is in: `wanted`, else `wanted2`, `wanted3`, …
@@ -43,7 +52,7 @@ class RunFolder:
 
     def __init__(self, wanted: Path | None = None) -> None:
         self._wanted = wanted
-        self._stems: dict[str, str] = {}
+        self._stems: dict[str, int] = {}  # in small letters, how many had it
         self._last: tuple[Frame, str] | None = None
         self.path: Path | None = None
 
@@ -69,12 +78,14 @@ class RunFolder:
         """
         if self._last is not None and (self._last[0] is frame or _same_video(self._last[0], frame)):
             return self._last[1]
-        plain = "stdin" if frame.name == "-" else re.sub(r"[^\w.\- ]", "_", Path(frame.name).stem)
-        plain = plain.strip(". ") or "picture"
-        stem, number = plain, 2
+        plain = "stdin" if frame.name == "-" else file_name(Path(frame.name).stem, "picture")
+        stem, number = plain, self._stems.get(plain.lower(), 0)
         while stem.lower() in self._stems:
-            stem, number = f"{plain}-{number}", number + 1
-        self._stems[stem.lower()] = frame.name
+            number += 1
+            stem = f"{plain}-{number}"
+        self._stems[stem.lower()] = 1
+        if stem != plain:
+            self._stems[plain.lower()] = number
         self._last = (frame, stem)
         return stem
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from ..files import write_atomic
 from ..geometry import xyxy_to_cxcywh
 from ..images import write_image
 from ..runtime.pipeline import Result
-from .folder import RunFolder
+from .folder import RunFolder, file_name
 from .sink import Sink
 
 
@@ -82,6 +81,6 @@ class Crops(_FolderSink):
             crop = frame.image[top:bottom, left:right]
             if not crop.size:
                 continue
-            part = re.sub(r"[^\w\- ]", "_", name).strip() or "_"
-            write_image(self.folder.folder(f"crops/{part}") / f"{self.folder.frame_stem(frame)}-{number}.jpg", crop)
+            part = self.folder.folder(f"crops/{file_name(name, '_')}")
+            write_image(part / f"{self.folder.frame_stem(frame)}-{number}.jpg", crop)
             self.count += 1

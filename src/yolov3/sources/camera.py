@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..errors import DataError
 from .frame import Frame
 
 TIMEOUT = 10.0
@@ -36,13 +35,13 @@ class Camera:
     def frames(self) -> Iterator[Frame]:
         """Give the latest frame each time; those that come while the caller is busy are dropped, seen by `index`.
 
-        Raises:
-            DataError: there is no such camera.
+        Where there is no such camera, one `Frame` with the error, so that sources beside it go on.
         """
         name = f"camera {self.number}"
         capture = cv2.VideoCapture(self.number)
         if not capture.isOpened():
-            raise DataError(f"{name}: can't be opened; check that it is there and not in use")
+            yield Frame(name, None, f"{name}: can't be opened; check that it is there and not in use")
+            return
         yield from _frames(capture, name, self.every)
 
 
