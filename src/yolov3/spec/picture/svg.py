@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 # Widths in em, on the generous side: the font is whatever sans-serif the reader's machine has.
 _CHARACTER = 0.62
 _BOLD = 0.68
-_LETTER = 0.53  # in running text
+_LETTER = 0.58  # in running text
 _WIDE = {"×": 0.84, "→": 0.9, "·": 0.35, " ": 0.34, ",": 0.34, ".": 0.34, "i": 0.32, "l": 0.32, "/": 0.4, "M": 0.88}
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
