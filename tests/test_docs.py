@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 
 from conftest import ROOT
+from yolov3.zoo import BUNDLED
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
@@ -52,3 +56,28 @@ def test_every_option_of_a_readme_command_exists() -> None:
             assert command is not None, line
         known = {option for parameter in command.params for option in parameter.opts}
         assert not {word for word in words if word.startswith("--")} - known, line
+
+
+def test_the_python_page_names_every_option_of_a_detector_and_every_public_name() -> None:
+    import yolov3
+
+    page = (ROOT / "docs/python.md").read_text(encoding="utf-8")
+    options = set(inspect.signature(yolov3.Detector).parameters) - {"model"}
+    cells = [line.split(" | ")[0] for line in page.splitlines() if line.startswith("| `")]
+    assert {word for cell in cells for word in re.findall(r"`(\w+)`", cell)} == options
+    for name in yolov3.__all__:
+        assert name in page, name
+
+
+def test_the_code_on_the_python_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: Path) -> None:
+    import yolov3
+
+    page = (ROOT / "docs/python.md").read_text(encoding="utf-8")
+    shutil.copy(photo, tmp_path / "street.jpg")
+    yolov3.Model.load(BUNDLED["yolov3-tiny"]).save(tmp_path / "my.safetensors")
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, object] = {}
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) >= 3
+    for block in blocks:
+        exec(block, scope)
