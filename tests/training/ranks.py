@@ -19,11 +19,13 @@ import torch
 
 from training.killed import end_of, in_child
 from training.worlds import Silent, make_training, open_world, settings
+from yolov3.training.checkpoint import Checkpoint
 from yolov3.training.interrupt import Interrupts
 from yolov3.training.loop import Training
 from yolov3.training.processes import Processes, all_processes
 from yolov3.training.progress import Progress
 from yolov3.training.session import begin, resume
+from yolov3.training.settings import Settings
 
 
 def in_two(job: Callable[[Processes], int]) -> list[int]:
@@ -84,37 +86,77 @@ def validation(data: Path, folder: Path) -> None:
 
 
 class Dying(Silent):
-    """Its process is killed in the middle of the third step's report."""
+    """Sends its process a signal in the middle of the third step's report."""
+
+    def __init__(self, number: int = signal.SIGKILL) -> None:
+        super().__init__()
+        self.number = number
 
     def step(self, progress: Progress, steps: int, pictures: int) -> None:
         super().step(progress, steps, pictures)
         if self.steps == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.number)
+
+
+CHOSEN = settings(epochs=3, save_minutes=1e-9)
+SELDOM = settings(epochs=3)
+
+
+def work(data: Path, folder: Path, processes: Processes, report: Silent, chosen: Settings = CHOSEN) -> int:
+    """Begin the training in a folder, or go on with it."""
+    if (folder / "last/training.safetensors").is_file():
+        return resume(folder, processes, report)
+    if processes.first:
+        folder.mkdir(exist_ok=True)
+    return begin(open_world(data, chosen), chosen, folder if processes.first else None, processes, report)
 
 
 def killed(data: Path, folder: Path) -> None:
     """One process is killed: the other ends by itself and says why; both go on where the checkpoint is."""
-    chosen = settings(epochs=3, save_minutes=1e-9)
-
-    def work(processes: Processes, name: str, report: Silent) -> int:
-        if (folder / name / "last/training.safetensors").is_file():
-            return resume(folder / name, processes, report)
-        return begin(open_world(data, chosen), chosen, folder / name if processes.first else None, processes, report)
-
-    for name in ("whole", "killed"):
-        (folder / name).mkdir()
-    assert in_two(lambda processes: work(processes, "whole", Silent())) == [0, 0]
+    assert in_two(lambda processes: work(data, folder / "whole", processes, Silent())) == [0, 0]
     for dying in (1, 0):
         began = time.monotonic()
-        ends = in_two(
-            lambda processes, dying=dying: work(processes, "killed", Dying() if processes.rank == dying else Silent())
-        )
+
+        def job(processes: Processes, dying: int = dying) -> int:
+            return work(data, folder / "killed", processes, Dying() if processes.rank == dying else Silent())
+
+        ends = in_two(job)
         assert ends[dying] == -9 and ends[1 - dying] == 9, ends
         assert time.monotonic() - began < 60
-    assert in_two(lambda processes: work(processes, "killed", Silent())) == [0, 0]
+    assert in_two(lambda processes: work(data, folder / "killed", processes, Silent())) == [0, 0]
+
+
+def saved(data: Path, folder: Path) -> None:
+    """What the first process has done when it loses the other, or both are told to stop, is kept."""
+
+    def steps() -> int:
+        return int(Checkpoint.load(folder / "killed/last/training.safetensors").state["progress"]["steps"])
+
+    def job(processes: Processes, number: int, who: tuple[int, ...]) -> int:
+        report = Dying(number) if processes.rank in who else Silent()
+        return work(data, folder / "killed", processes, report, SELDOM)
+
+    assert in_two(lambda processes: work(data, folder / "whole", processes, Silent(), SELDOM)) == [0, 0]
+    assert in_two(lambda processes: job(processes, signal.SIGKILL, (1,))) == [9, -9]
+    assert steps() == 3
+    assert in_two(lambda processes: job(processes, signal.SIGTERM, (0, 1))) == [143, 143]
+    assert steps() == 6
+    assert in_two(lambda processes: work(data, folder / "killed", processes, Silent())) == [0, 0]
+
+
+def bad(data: Path, folder: Path) -> None:
+    """A picture that one process can't read is named by the first, which alone ends with 3."""
+
+    def job(processes: Processes) -> int:
+        report = Silent()
+        code = work(data, folder / "run", processes, report)
+        print("\n".join(note for note in report.notes if "003.png" in note or "could not" in note), flush=True)
+        return code
+
+    assert in_two(job) == [3, 0]
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    jobs = {job.__name__: job for job in (gradients, validation, killed)}
+    jobs = {job.__name__: job for job in (gradients, validation, killed, saved, bad)}
     jobs[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]))

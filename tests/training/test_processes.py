@@ -41,6 +41,19 @@ def test_fault_90_a_killed_process_ends_the_other_and_both_go_on_to_the_bit(tmp_
     assert_same(tmp_path / "whole", tmp_path / "killed")
 
 
+def test_faults_85_and_90_the_first_process_saves_whatever_ends_the_training(tmp_path: Path) -> None:
+    said = run_script("saved", make_world(tmp_path / "world"), tmp_path)
+    assert said.count("lost the others: one has ended") == 1
+    assert_same(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_a_picture_that_one_process_can_not_read_is_named_by_the_first(tmp_path: Path) -> None:
+    world = make_world(tmp_path / "world")
+    (world.parent / "images/train/003.png").write_bytes(b"not a picture")
+    said = run_script("bad", world, tmp_path)
+    assert said.count("003.png") == 2 and said.count("1 picture could not be read") == 2  # each process's report
+
+
 @pytest.mark.parametrize("name", ["cuda:7", "tpu", "cpu:x"])
 def test_a_device_that_is_not_there(name: str) -> None:
     if name.startswith("cuda") and torch.cuda.is_available():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +16,7 @@ import torch
 
 from yolov3.errors import DataError, ModelError, UsageError, Yolov3Error
 from yolov3.modelfile import Model
+from yolov3.training import session
 from yolov3.training.augment import PRESETS
 from yolov3.training.checkpoint import Checkpoint
 from yolov3.training.processes import Processes
@@ -118,6 +121,28 @@ def test_faults_23_and_84_sigkill_at_random_moments(world: Path, tmp_path: Path)
 def test_fault_85_sigterm_and_ctrl_c_save_and_say_so(world: Path, tmp_path: Path) -> None:
     run_script("stop", world, tmp_path)
     assert_same(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_fault_85_a_signal_while_the_card_is_made_and_the_card_is_made_up_for(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(world, tmp_path / "whole", settings())
+
+    def interrupted(*arguments: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(session, "validate", lambda *_, check, **__: (interrupted(), check()))
+    (tmp_path / "run").mkdir()
+    report = Silent()
+    assert begin(open_world(world, settings()), settings(), tmp_path / "run", ALONE, report) == 143
+    assert "stopped and saved" in report.notes[-1] and not (tmp_path / "run/evaluation/card.html").exists()
+    monkeypatch.undo()
+    again = Silent()
+    assert resume(tmp_path / "run", ALONE, again) == 0 and not again.steps
+    assert (tmp_path / "run/evaluation/card.html").is_file()
+    assert_same(tmp_path / "whole", tmp_path / "run")
+    with pytest.raises(UsageError, match="is finished with 2 epochs"):
+        resume(tmp_path / "run", ALONE, Silent())
 
 
 def test_faults_24_and_96_a_full_disk_leaves_the_last_checkpoint_whole(world: Path, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def write_report(folder: Path, evaluation: Evaluation) -> list[Path]:
         "metrics.json": json.dumps(evaluation.to_dict(), indent=1, ensure_ascii=False) + "\n",
         **{f"{name}.svg": svg for name, svg in charts.items()},
     }
-    for name, text in texts.items():
+    for name, text in reversed(texts.items()):  # a folder with a card is complete
         write_atomic(folder / name, text)
     return [folder / name for name in texts]
 

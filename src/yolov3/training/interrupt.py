@@ -47,6 +47,11 @@ class Interrupts:
             signal.signal(number, handler)
         self._before = {}
 
+    @property
+    def pending(self) -> SignalError | None:
+        """The signal that has come, if one has."""
+        return None if self._number is None else SignalError(self._number)
+
     def check(self) -> None:
         """Called often, at moments when what is under way can be given up.
 

@@ -18,6 +18,7 @@ from ..data import Dataset, Sample
 from ..errors import Yolov3Error
 from ..evaluate import GroundTruth
 from ..evaluation.scoring import Evaluation
+from ..images import display_name
 from ..modelfile import Model, Preprocess
 from .checkpoint import Checkpoint, random_states, restore_random_states
 from .ema import Average
@@ -61,6 +62,7 @@ class Task:
         preprocess: how pictures become the network's input.
         source: where the network and the data come from, for the model file.
         saved: what a resume needs to find the data again; JSON-ready.
+        unreadable: why pictures of the val split were left out, a line each.
     """
 
     dataset: Dataset
@@ -69,6 +71,7 @@ class Task:
     preprocess: Preprocess
     source: dict[str, Any]
     saved: dict[str, Any]
+    unreadable: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -83,6 +86,7 @@ class Training:
         network: what is trained.
         average: what is scored and saved.
         progress: how far it is.
+        bad: numbers of the training pictures that were left out, on any process.
     """
 
     def __init__(
@@ -151,7 +155,7 @@ class Training:
         )
         self.detector = NetworkDetector(self.average.network, task.names, settings.size_wh, task.preprocess)
         self._metadata = network.to_model(task.names, settings.size_wh, task.preprocess).metadata()
-        self._bad: set[int] = set()
+        self.bad: set[int] = set()
 
     # ------------------------------------------------------------------------------------------- the loop
 
@@ -228,10 +232,13 @@ class Training:
         )
 
     def _name_bad_pictures(self) -> None:
-        bad = self.loader.pictures.bad
-        for index in sorted(set(bad) - self._bad):
-            self.report.note(f"{bad[index]}; left out")
-        self._bad = set(bad)
+        """Name the pictures that were left out in this epoch for the first time, whichever process met them."""
+        own = self.loader.pictures.bad
+        found = self.processes.gather(np.array(sorted(set(own) - self.bad), np.float64)[:, None])
+        for index in sorted({int(number) for part in found for number in part[:, 0]} - self.bad):
+            name = display_name(self.task.train[index].image)
+            self.report.note(f"{own.get(index, f'{name}: can not be used (another process says)')}; left out")
+            self.bad.add(index)
 
     # ---------------------------------------------------------------------------------------- what is kept
 

@@ -56,7 +56,7 @@ def write_detections(folder: Path, detector: NetworkDetector, samples: Sequence[
         try:
             image = read_image(sample.image)
         except DataError:
-            continue  # it was named when it was scored
+            continue  # gone since it was scored
         write_image(folder / f"{number:02}-{sample.image.stem}.jpg", draw(image, usual(image)))
 
 

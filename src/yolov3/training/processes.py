@@ -131,7 +131,7 @@ def all_processes(device: str = "cpu", threads: int | None = None) -> Iterator[P
     try:
         yield Processes(rank, ranks, chosen)
     except RuntimeError as error:
-        if not _is_lost(error):
+        if not is_lost(error):
             raise
         raise Yolov3Error(
             f"process {rank} of {ranks} lost the others: one has ended (its own message says why); start all again "
@@ -141,7 +141,7 @@ def all_processes(device: str = "cpu", threads: int | None = None) -> Iterator[P
         dist.destroy_process_group()
 
 
-def _is_lost(error: RuntimeError) -> bool:
+def is_lost(error: RuntimeError) -> bool:
     """Whether this is how the exchange fails when a process has gone."""
     text = str(error)
     return isinstance(error, dist.DistError) or any(

@@ -83,6 +83,16 @@ class RunFolder:
         """The model of the last epoch."""
         return self.path / "last" / "model.safetensors"
 
+    @property
+    def evaluation(self) -> Path:
+        """The folder of the evaluation card; complete once the card is there."""
+        return self.path / "evaluation"
+
+    @property
+    def card(self) -> Path:
+        """The last thing that a training with a val split writes."""
+        return self.evaluation / "card.html"
+
     def write_arguments(self, values: dict[str, Any]) -> None:
         """`args.yaml`: what the training was told, and on what it runs."""
         write_atomic(self.path / "args.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True))

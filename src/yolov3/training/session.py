@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from ..errors import DataError, ModelError, UsageError
 from ..evaluate import GroundTruth
 from ..evaluation.bootstrap import RESAMPLES
 from ..evaluation.coco import require_evaluator
+from ..images import read_image
 from ..modelfile import BatchNorm, Model, Preprocess
 from ..spec import Spec, check_size, read_spec
 from .checkpoint import Checkpoint, seed_everything
@@ -27,7 +29,7 @@ from .memory import keep_freed_memory
 from .network import Network
 from .outputs import write_batch_picture, write_card, write_detections
 from .planner import make_plan
-from .processes import ALONE, Processes
+from .processes import ALONE, Processes, is_lost
 from .run import RunFolder
 from .settings import Settings
 from .transfer import start_from_model, start_from_scratch, with_classes, with_decoding
@@ -128,12 +130,13 @@ def prepare(
     else:
         begun = start_from_model(spec, dataset.names, weights, settings.seed)
     begun.network.freeze(settings.freeze)
-    truth = validation_truth(dataset)
+    truth, unreadable = validation_truth(dataset)
+    notes += unreadable
     if truth is None:
         notes.append("no val split: nothing is scored on the way, and the last epoch counts as the best")
     saved = source.saved()
     about = {"data": source.path.name, "data_sha256": saved["sha256"], "start": describe(weights)}
-    task = Task(dataset, samples, truth, preprocess, about, saved)
+    task = Task(dataset, samples, truth, preprocess, about, saved, tuple(unreadable))
     return Prepared(begun.network, task, [*notes, *anchor_notes, *begun.notes])
 
 
@@ -152,16 +155,36 @@ def training_samples(dataset: Dataset) -> tuple[list[Sample], str]:
     return samples, "" if name == "train" else f"all pictures (split {name!r}) are for training"
 
 
-def validation_truth(dataset: Dataset) -> GroundTruth | None:
-    """The val split's boxes; None without one. A test split is never looked at.
+def validation_truth(dataset: Dataset) -> tuple[GroundTruth | None, list[str]]:
+    """The val split's boxes, and why pictures of it were left out; None without one. A test split is never looked at.
+
+    Every picture is decoded once, so that one which can't be read is named now and not after the first epoch.
 
     Raises:
+        DataError: none of the pictures can be read.
         Yolov3Error: the evaluator isn't installed.
     """
     if "val" not in dataset.samples:
-        return None
+        return None, []
     require_evaluator()
-    return GroundTruth.from_samples(dataset.split("val"), dataset.names, dataset.category_ids)
+    samples = dataset.split("val")
+    with ThreadPoolExecutor() as pool:
+        errors = list(pool.map(_reading_error, samples))
+    good = [sample for sample, error in zip(samples, errors, strict=True) if error is None]
+    unreadable = [f"{error}; left out of the val split" for error in errors if error is not None]
+    if not good:
+        raise DataError(unreadable[0].replace("left out of", "and so with all pictures of"))
+    return GroundTruth.from_samples(good, dataset.names, dataset.category_ids), unreadable
+
+
+def _reading_error(sample: Sample) -> str | None:
+    """Why a picture can't be scored; None where it can."""
+    try:
+        picture = read_image(sample.image)
+        sample.boxes_for((picture.shape[1], picture.shape[0]))
+    except DataError as error:
+        return str(error)
+    return None
 
 
 def decoded(spec: Spec, recipe: str, decoding: Decoding) -> Spec:
@@ -252,7 +275,7 @@ def begin(
     for note in prepared.notes:
         report.note(note)
     seed_everything(settings.seed)
-    return _train(prepared.network, prepared.task, settings, folder, processes, report, None, plan_only)
+    return _train(prepared.network, prepared.task, settings, folder, processes, report, None, plan_only=plan_only)
 
 
 def resume(folder: Path, processes: Processes, report: Report, *, epochs: int | None = None) -> int:
@@ -281,11 +304,14 @@ def resume(folder: Path, processes: Processes, report: Report, *, epochs: int | 
     except (KeyError, TypeError) as error:
         raise ModelError(f"{run.checkpoint}: not a whole checkpoint ({error!r})") from None
     wanted = settings.epochs if epochs is None else epochs
-    if wanted <= finished or (stopped and epochs is None):
+    done = wanted <= finished or (stopped and epochs is None)
+    if done and (wanted < finished or task.truth is None or run.card.is_file()):
         why = "stopped early after" if stopped else "is finished with"
         raise UsageError(f"--resume {folder}: the training {why} {finished} epochs; give --epochs with more to go on")
+    for note in task.unreadable:
+        report.note(note)
     _compare_surroundings(checkpoint.state, source, processes, report)
-    return _train(network, task, replace(settings, epochs=wanted), folder, processes, report, checkpoint)
+    return _train(network, task, replace(settings, epochs=wanted), folder, processes, report, checkpoint, done=done)
 
 
 def _restored(checkpoint: Checkpoint, origin: str) -> tuple[Settings, Source, Network, Task]:
@@ -295,7 +321,8 @@ def _restored(checkpoint: Checkpoint, origin: str) -> tuple[Settings, Source, Ne
     network.freeze(settings.freeze)
     dataset, preprocess = source.dataset, Preprocess(**about["preprocess"])
     samples, _ = training_samples(dataset)
-    task = Task(dataset, samples, validation_truth(dataset), preprocess, state["source"], state["data"])
+    truth, unreadable = validation_truth(dataset)
+    task = Task(dataset, samples, truth, preprocess, state["source"], state["data"], tuple(unreadable))
     return settings, source, network, task
 
 
@@ -327,8 +354,11 @@ def _train(
     processes: Processes,
     report: Report,
     checkpoint: Checkpoint | None,
+    *,
     plan_only: bool = False,
+    done: bool = False,
 ) -> int:
+    """Train, or with `done` only write what belongs to the end; gives the exit code."""
     keep_freed_memory()
     with ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
@@ -343,36 +373,68 @@ def _train(
             training.restore(checkpoint)
         try:
             with memory_errors():
-                for line in make_plan(training).lines():
-                    report.note(line)
-                if not plan_only:
-                    _drive(training, checkpoint is None)
+                if not done:
+                    with saving(training):
+                        _drive(training, checkpoint is None, plan_only)
+                if run is not None and task.truth is not None and not plan_only:
+                    _finish(training, run, task.truth)
         except SignalError as stop:
-            training.stepper.drop()
-            training.save()
             if run is not None:
                 report.note(f"stopped and saved; go on with: yolov3 train --resume {run.path}")
             return stop.code
-        bad = len(training.loader.pictures.bad)
+        bad = len(training.bad) + len(task.unreadable)
         if bad:
             report.note(f"{bad:,} picture{'' if bad == 1 else 's'} could not be read, named above, left out")
-    return DataError.exit_code if bad else 0
+    return DataError.exit_code if bad and processes.first else 0
 
 
-def _drive(training: Training, new: bool) -> None:
-    """Train to the end, with what is written before and after."""
+@contextmanager
+def saving(training: Training) -> Iterator[None]:
+    """Drop the step under way and save when somebody stops the training, or when another process has gone.
+
+    Raises:
+        SignalError: somebody stopped it; also where the others noticed that first and went.
+    """
+    try:
+        yield
+    except SignalError:
+        training.stepper.drop()
+        training.save()
+        raise
+    except RuntimeError as error:
+        if not is_lost(error):
+            raise
+        training.stepper.drop()
+        training.save()
+        if (stop := training.interrupts.pending) is not None:
+            raise stop from error
+        raise
+
+
+def _drive(training: Training, new: bool, plan_only: bool) -> None:
+    """Plan and train to the end, with what is written before."""
     run, task = training.run_folder, training.task
+    for line in make_plan(training).lines():
+        training.report.note(line)
+    if plan_only:
+        return
     if run is not None and new:
         write_batch_picture(run.path / "batch.jpg", task.dataset, training.settings, task.preprocess)
+    if run is not None:
+        run.card.unlink(missing_ok=True)  # of a model that need not stay the best; a new one is written at the end
     training.run()
-    if run is None or task.truth is None:
-        return
+
+
+def _finish(training: Training, run: RunFolder, truth: GroundTruth) -> None:
+    """What is written after the last epoch: detections, and the evaluation card of the best model."""
     model = Model.load(run.best)
     best = Network.from_model(model).to(training.processes.device).eval()
     detector = NetworkDetector(best, model.names, model.size_wh, model.preprocess)
-    about = {"model": str(run.best), "data": Path(task.saved["path"]).name, "split": "val", "engine": "PyTorch"}
-    write_card(run.path / "evaluation", validate(detector, task.truth, ALONE, resamples=RESAMPLES, about=about))
-    write_detections(run.path / "validation", detector, task.truth.samples)
+    about = {"model": str(run.best), "data": Path(training.task.saved["path"]).name, "split": "val"}
+    check = training.interrupts.check
+    found = validate(detector, truth, ALONE, resamples=RESAMPLES, about=about | {"engine": "PyTorch"}, check=check)
+    write_detections(run.path / "validation", detector, truth.samples)
+    write_card(run.evaluation, found)
 
 
 def arguments(settings: Settings, task: Task) -> dict[str, Any]:

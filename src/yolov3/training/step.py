@@ -42,7 +42,8 @@ class Stepper:
     """Trains a network a step at a time.
 
     Between steps the network, the optimiser and the average belong together. `compute` leaves them alone but for
-    gradients and the statistics of batch normalisation; `keep` makes the step count, `drop` undoes it to the bit.
+    gradients and the statistics of batch normalisation; `keep` makes the step count or fails before it has changed
+    anything else; `drop` undoes to the bit what isn't kept.
     """
 
     def __init__(
@@ -150,10 +151,11 @@ class Stepper:
         norm = self.optimiser.clip(self.clip)
         if not math.isfinite(norm) and not self._scaler.is_enabled():
             raise Yolov3Error(f"the gradients are not finite in the batch of {_listing(files)}: {_ADVICE}")
+        self.processes.share_statistics(self._statistics)
+        # The last exchange is over: from here on nothing fails halfway, up to here `drop` undoes everything.
         self._scaler.step(self.optimiser.inner)
         self._scaler.update()
         self.optimiser.clear()
-        self.processes.share_statistics(self._statistics)
         if self.average is not None:
             self.average.update(self.network)
         self.note_statistics()
