@@ -34,15 +34,19 @@ def box_area(boxes: FloatArray) -> FloatArray:
     return np.asarray(width * height)
 
 
+def intersection_area(boxes: FloatArray, others: FloatArray) -> FloatArray:
+    """Areas (...) that xyxy boxes (..., 4) share with others (..., 4); shapes are broadcast."""
+    side = np.minimum(boxes[..., 2:], others[..., 2:]) - np.maximum(boxes[..., :2], others[..., :2])
+    np.maximum(side, 0, out=side)
+    return np.asarray(side[..., 0] * side[..., 1])
+
+
 def box_iou(boxes: FloatArray, others: FloatArray) -> FloatArray:
     """Intersection over union of xyxy boxes (N, 4) with others (M, 4): an array (N, M) in [0, 1].
 
     Two boxes without area have IoU 0.
     """
-    left_top = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    right_bottom = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    side = np.maximum(right_bottom - left_top, 0)
-    intersection = side[..., 0] * side[..., 1]
+    intersection = intersection_area(boxes[:, None], others[None])
     union = box_area(boxes)[:, None] + box_area(others)[None, :] - intersection
     return np.asarray(np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0))
 
@@ -125,7 +129,7 @@ def letterbox_image(image: UInt8Array, plan: Letterbox, pad_value: int = 127) ->
     pictures, without a bias to dark (docs/decisions/001-resize.md).
 
     Args:
-        image: (H, W, 3) uint8 of size `plan.image_wh`; not changed.
+        image: (H, W, 3) uint8, all that `plan.image_wh` is the size of, be it with fewer pixels; not changed.
         plan: from `plan_letterbox`.
         pad_value: the grey, 0 to 255.
 
@@ -140,7 +144,7 @@ def letterbox_image(image: UInt8Array, plan: Letterbox, pad_value: int = 127) ->
     canvas[: plan.top] = canvas[bottom:] = pad_value
     canvas[plan.top : bottom, : plan.left] = canvas[plan.top : bottom, right:] = pad_value
     inner = canvas[plan.top : bottom, plan.left : right]
-    if plan.resized_wh == plan.image_wh:
+    if image.shape == inner.shape:
         inner[:] = image
     else:
         cv2.resize(image, plan.resized_wh, dst=inner, interpolation=cv2.INTER_LINEAR_EXACT)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .detections import Detections
 from .errors import UsageError
-from .geometry import Letterbox, box_area, clip_boxes, cxcywh_to_xyxy
+from .geometry import Letterbox, box_area, clip_boxes, cxcywh_to_xyxy, intersection_area
 from .spec.rows import MAX_LOG_SIDE, Head
 
 Float32 = NDArray[np.float32]
@@ -149,17 +149,9 @@ def nms(boxes: Float32, scores: Float32, labels: Int64, iou_threshold: float, mo
             break
         rest = members[label][passed[label] :]
         if len(rest):
-            alive[rest[_overlaps(boxes, areas, index, rest, iou_threshold)]] = False
+            shared = intersection_area(boxes[index], boxes[rest])
+            alive[rest[shared > iou_threshold * (areas[index] + areas[rest] - shared)]] = False
     return order[kept]
-
-
-def _overlaps(boxes: Float32, areas: NDArray[np.floating], index: int, rest: Int64, limit: float) -> NDArray[np.bool_]:
-    """Which of `rest` overlap box `index` by an IoU above `limit`."""
-    box, others = boxes[index], boxes[rest]
-    side = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    np.maximum(side, 0, out=side)
-    intersection = side[:, 0] * side[:, 1]
-    return np.asarray(intersection > limit * (areas[index] + areas[rest] - intersection))
 
 
 Candidates = tuple[Float32, Float32, Int64]
@@ -209,9 +201,7 @@ def drop_cut_boxes(found: Candidates, cut: NDArray[np.bool_]) -> Candidates:
     keep = np.ones(len(boxes), bool)
     for index in np.flatnonzero(cut):
         others = np.flatnonzero((labels == labels[index]) & (areas > areas[index]))
-        side = np.minimum(boxes[index, 2:], boxes[others, 2:]) - np.maximum(boxes[index, :2], boxes[others, :2])
-        shared = np.prod(np.maximum(side, 0), axis=1)
-        keep[index] = not (shared > COVERED * areas[index]).any()
+        keep[index] = not (intersection_area(boxes[index], boxes[others]) > COVERED * areas[index]).any()
     return boxes[keep], scores[keep], labels[keep]
 
 

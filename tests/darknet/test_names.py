@@ -134,7 +134,7 @@ def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     """A thin tiny network whose weights the registry knows, trained with masks 1,2,3, under a cfg that says 0,1,2."""
     cfg, weights = write(tmp_path, TINY)
     masks = ((3, 4, 5), (1, 2, 3))
-    entry = OfficialWeights("yolov3-thin", "https://example.org", weights.stat().st_size, file_sha256(weights), masks)
+    entry = OfficialWeights("yolov3-thin", (), weights.stat().st_size, file_sha256(weights), masks)
     monkeypatch.setattr("yolov3.zoo.registry.OFFICIAL_WEIGHTS", (entry,))
     return cfg, weights
 
@@ -142,7 +142,7 @@ def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
 def assert_mask_note(notes: list[str], weights: Path, name: str) -> None:
     assert notes == [
         f"{weights}: the official {name} weights, trained with masks 1,2,3, but the cfg says 0,1,2, "
-        "which halves their AP; give --masks 1,2,3"
+        "which costs half their AP; give --masks 1,2,3"
     ]
 
 
@@ -156,6 +156,15 @@ def test_wrong_masks_are_noticed_and_the_fix_works(known: tuple[Path, Path], cli
     result = cli("convert", cfg, weights, out, "--masks", "1,2,3")
     assert result.code == 0 and result.err == ""
     assert Model.load(out).spec.anchors.masks == ((1, 2, 3), (3, 4, 5))
+
+
+def test_masks_of_the_other_heads_are_named_too(known: tuple[Path, Path]) -> None:
+    cfg, weights = known
+    cfg.write_text(cfg.read_text().replace("mask=3,4,5", "mask=2,3,4").replace("mask=0,1,2", "mask=1,2,3"))
+    notes = load_model(cfg, DarknetOptions(weights)).notes
+    assert len(notes) == 1 and "trained with masks 3,4,5/1,2,3, but the cfg says 2,3,4/1,2,3" in notes[0]
+    assert notes[0].endswith("give --masks 3,4,5/1,2,3")
+    assert not load_model(cfg, DarknetOptions(weights, masks="3,4,5/1,2,3")).notes
 
 
 def test_other_weights_get_no_mask_note(known: tuple[Path, Path]) -> None:

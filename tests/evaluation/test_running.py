@@ -214,9 +214,10 @@ def test_coco128_scores_as_published_with_the_bundled_model(coco128: Dataset) ->
 
 
 @pytest.mark.slow
-def test_coco128_with_the_official_float32_weights(coco128: Dataset, shared: Path) -> None:
-    darknet = shared / "darknet"
-    detector = Detector(darknet / "yolov3-tiny-mask123.cfg", weights=darknet / "yolov3-tiny.weights", **SCORING)
+@pytest.mark.parametrize("engine", ["ncnn", "onnxruntime"])
+def test_coco128_with_the_official_float32_weights(engine: str, coco128: Dataset, shared: Path) -> None:
+    cfg, weights = (shared / "darknet" / name for name in ("yolov3-tiny-mask123.cfg", "yolov3-tiny.weights"))
+    detector = Detector(cfg, weights=weights, engine=engine, **SCORING)
     metrics = evaluate_detector(detector, coco128, resamples=0).metrics
     assert metrics["AP"] == pytest.approx(0.2130, abs=0.002)
     assert metrics["AP50"] == pytest.approx(0.4328, abs=0.002)

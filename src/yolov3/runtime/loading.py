@@ -190,8 +190,12 @@ def _identify(network: DarknetNetwork, options: DarknetOptions) -> tuple[str, li
     masks = tuple(reversed(network.spec.anchors.masks))  # the cfg's order: large strides first
     if masks == known.masks:
         return digest, []
-    given, trained = (",".join(map(str, mask)) for mask in (masks[-1], known.masks[-1]))
+    only_small = masks[:-1] == known.masks[:-1]  # then `--masks` may leave the other heads out
+    given, trained = (
+        "/".join(",".join(map(str, mask)) for mask in (each[-1:] if only_small else each))
+        for each in (masks, known.masks)
+    )
     return digest, [
         f"{options.weights}: the official {known.name} weights, trained with masks {trained}, but the cfg says "
-        f"{given}, which halves their AP; give --masks {trained}"
+        f"{given}, which costs half their AP; give --masks {trained}"
     ]
