@@ -61,9 +61,18 @@ def test_fault_128_what_cannot_be_read_never_stops_the_rest(obedient: list[str],
     good = [record["image"] for record in records if "detections" in record]
     assert good == ["folder/a.jpg", "b.jpg", "folder/a.jpg", "-"]
     errors = [record["error"] for record in records if "error" in record]
-    for name, words in (("secret", "Permission denied"), ("page", "a web page"), ("none", "no such file"),
-                        ("closed/c", "no such file"), ("gone", "no such file"), ("empty", "no picture"),
-                        ("closed", "can't be listed"), ("gif", "no match"), ("camera 999", "can't be opened")):  # fmt: skip
+    expected = {
+        "secret": "Permission denied",
+        "page": "a web page",
+        "none": "no such file",
+        "closed/c": "no such file",
+        "gone": "no such file",
+        "empty": "no picture",
+        "closed": "can't be listed",
+        "gif": "no match",
+        "camera 999": "can't be opened",
+    }
+    for name, words in expected.items():
         assert [error for error in errors if name in error and words in error], (name, errors)
     assert "4 pictures (9 could not be read)" in found.stdout
     assert found.stderr.count("\n") == 9 and "Traceback" not in found.stderr
