@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import struct
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +26,34 @@ MAX_FILE_BYTES = 1 << 30
 """Longer picture files are refused before they are read."""
 
 JPEG_QUALITY = 95
+
+Enough = Callable[[tuple[int, int]], tuple[int, int]]
+"""From a picture's size, (width, height), to the size that is enough of it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """A picture's pixels, all of them or fewer.
+
+    Attributes:
+        pixels: RGB uint8 (H, W, 3), C-contiguous.
+        size_wh: the picture's own size, (width, height).
+        factor: 1 for all pixels; else each is the mean of about factor × factor of the picture's, and the last column
+            and row may reach beyond its edge.
+        frames: how many pictures the file holds.
+    """
+
+    pixels: UInt8Array
+    size_wh: tuple[int, int]
+    factor: int = 1
+    frames: int = 1
+
+    @property
+    def covered_wh(self) -> tuple[int, int]:
+        """What the pixels show, (width, height) in the picture's own pixels."""
+        if self.factor == 1:
+            return self.size_wh
+        return self.pixels.shape[1] * self.factor, self.pixels.shape[0] * self.factor
 
 
 def read_image(path: str | os.PathLike[str]) -> UInt8Array:
@@ -82,16 +112,55 @@ def decode_image(data: bytes, name: str = "image") -> UInt8Array:
     Raises:
         DataError: it is no picture that can be read, truncated or too large.
     """
+    return decode_enough(data, name, None).pixels
+
+
+def decode_enough(data: bytes, name: str, enough: Enough | None) -> Decoded:
+    """Decode a picture, or of a JPEG only as many pixels as are enough: half, a quarter or an eighth of each side.
+
+    JPEG's transform gives those directly, without the work for the others, and averages where resizing would skip.
+
+    Args:
+        data: the file's bytes.
+        name: what to call it in errors.
+        enough: asked for the size that the pixels must have at least, as displayed; None for all.
+
+    Raises:
+        DataError: as `decode_image`.
+    """
     layout = parse_layout(io.BytesIO(data), name)
+    factor = 1 if enough is None else _factor(layout, enough(layout.header.size_wh))
     try:
-        image = _decode(data, layout)
+        image = _decode(data, layout, factor)
     except UndefinedError as error:
         raise DataError(f"{name}: {error}") from error
     except (DamagedError, cv2.error, struct.error) as error:
         raise DataError(f"{name}: the {layout.header.format} is truncated or damaged ({error})") from error
-    if image.shape != (layout.stored_wh[1], layout.stored_wh[0], 3):
+    width, height = (-(-side // factor) for side in layout.stored_wh)
+    if image.shape != (height, width, 3):
         raise DataError(f"{name}: the pixels are {image.shape}, not the {layout.stored_wh} of the header")
-    return _turn(image, layout.header.orientation)
+    header = layout.header
+    return Decoded(_turn(image, header.orientation), header.size_wh, factor, header.frames)
+
+
+_REDUCED = {
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+
+
+def _factor(layout: Layout, least_wh: tuple[int, int]) -> int:
+    """By how much a picture may be decoded smaller and still be at least so large."""
+    if layout.header.format != "JPEG" or layout.decoder != "colour":
+        return 1
+    (width, height), orientation = layout.header.size_wh, layout.header.orientation
+    for factor in (8, 4, 2):
+        # Where the last column or row reaches beyond the edge, a turned picture would begin with it.
+        whole = width % factor == 0 and height % factor == 0
+        if width >= least_wh[0] * factor and height >= least_wh[1] * factor and (whole or orientation == 1):
+            return factor
+    return 1
 
 
 def write_image(path: str | os.PathLike[str], image: UInt8Array) -> None:
@@ -111,8 +180,8 @@ def write_image(path: str | os.PathLike[str], image: UInt8Array) -> None:
     write_atomic(path, encoded.tobytes())
 
 
-def _decode(data: bytes, layout: Layout) -> UInt8Array:
-    """RGB uint8 (H, W, 3) as stored, not yet turned."""
+def _decode(data: bytes, layout: Layout, factor: int) -> UInt8Array:
+    """RGB uint8 (H, W, 3) as stored, not yet turned; sides are divided by the factor and rounded up."""
     kind = layout.header.format
     if kind == "JPEG":
         check_jpeg(data)
@@ -126,7 +195,7 @@ def _decode(data: bytes, layout: Layout) -> UInt8Array:
         return decode_with_pillow(data, kind)
     flags = cv2.IMREAD_UNCHANGED
     if layout.decoder == "colour":
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        flags = _REDUCED.get(factor, cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if image is None:
         raise DamagedError("the decoder gave no picture")

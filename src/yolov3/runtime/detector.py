@@ -15,7 +15,7 @@ from ..errors import DataError, UsageError
 from ..geometry import Letterbox, letterbox_image, plan_letterbox
 from ..graph import lower
 from ..graph.signature import RAW
-from ..images import read_image
+from ..images import Decoded, Enough, decode_enough, display_name, read_picture_bytes
 from ..modelfile import Model
 from ..postprocess import Candidates, Thresholds, drop_cut_boxes, suppress
 from ..spec import parse_size, summarise
@@ -64,7 +64,9 @@ class Detector:
         multi_label: bool = False,
         tile: int | None = None,
         overlap: float = 0.2,
+        exact: bool = False,
         few: bool = False,
+        callers: int = 1,
     ) -> None:
         """Load the model and build the engine.
 
@@ -75,7 +77,7 @@ class Detector:
             resize: "letterbox" or "stretch"; by default the model's own.
             rect: pad only to the next multiple of the stride instead of a square: faster, slightly other results.
             engine: one of `ENGINES`; by default ncnn, and for an exported network the one of its kind.
-            threads: for the engine; by default as many as the process may use.
+            threads: for each call; by default as many as the process may use, shared by the callers.
             conf: least score.
             iou: boxes of one class that overlap a better one by more are dropped.
             max_det: most boxes a picture; `Detections.truncated` tells where it cuts.
@@ -83,7 +85,10 @@ class Detector:
             multi_label: let one box count for several classes, as Darknet and scoring do.
             tile: also look at squares of this many pixels of pictures larger than that, for small objects.
             overlap: the share of a tile's side that the next one repeats, 0 to 0.9.
+            exact: decode all pixels of JPEG files that are much larger than the network's input; by default only as
+                many as it needs, which is faster and moves scores in the third digit.
             few: only a few pictures are coming: the engine starts sooner, with less memory, and runs slower.
+            callers: how many threads will call at once; more are right too, but may wait for each other.
 
         Raises:
             ModelError: the model can't be read.
@@ -122,18 +127,22 @@ class Detector:
             "multi_label": multi_label,
             "tile": tile,
             "overlap": overlap,
+            "exact": exact,
             "few": few,
+            "callers": callers,
         }
         self._tiling = None if tile is None else Tiling(tile, overlap)
         self._rect_stride = model.spec.network.max_stride if rect else None
-        cores = default_threads() if threads is None else _positive(threads)
+        each = max(default_threads() // _positive("callers", callers), 1)
+        each = each if threads is None else _positive("threads", threads)
+        self._exact = exact or tile is not None
         self._engine: Engine
         if isinstance(model, Exported):
             self.engine = engine or FILE_ENGINES[model.kind][0]
-            self._engine = open_engine(self.engine, model, cores, few=few)
+            self._engine = open_engine(self.engine, model, each, few=few, callers=callers)
         else:
             self.engine = engine or DEFAULT_ENGINE
-            self._engine = make_engine(self.engine, lower(model), cores, few=few)
+            self._engine = make_engine(self.engine, lower(model), each, few=few, callers=callers)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and other processes get a detector of their own, with an engine of its own."""
@@ -155,25 +164,33 @@ class Detector:
 
         Results are those of one call a picture (to the engine's rounding).
         """
-        pictures = [load_picture(image) for image in images]
+        return self.detect([load_picture(image, self.enough) for image in images])
+
+    def detect(self, pictures: Sequence[Decoded]) -> list[Detections]:
+        """As `batch`, for pictures that are decoded, of which `enough` pixels will do; boxes are in their own pixels."""
         if self._tiling is not None:
-            return [self._detect_tiled(picture, self._tiling) for picture in pictures]
+            return [self._detect_tiled(picture.pixels, self._tiling) for picture in pictures]
         found = self._candidates(pictures)
         return [
-            suppress(each, self.names, _size_wh(picture), self.thresholds)
+            suppress(each, self.names, picture.size_wh, self.thresholds)
             for each, picture in zip(found, pictures, strict=True)
         ]
 
-    def _candidates(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Candidates]:
+    @property
+    def enough(self) -> Enough | None:
+        """How many pixels of a picture this detector needs, for who decodes it; None for all."""
+        return None if self._exact else lambda image_wh: self.plan(image_wh).resized_wh
+
+    def _candidates(self, pictures: Sequence[Decoded]) -> list[Candidates]:
         """What reaches `conf` in each picture, in its own pixels; inputs of one shape go together."""
-        plans = [self.plan(_size_wh(picture)) for picture in pictures]
+        plans = [self.plan(picture.covered_wh) for picture in pictures]
         by_canvas: dict[tuple[int, int], list[int]] = {}
         for index, plan in enumerate(plans):
             by_canvas.setdefault(plan.canvas_wh, []).append(index)
         heads = self.model.spec.network.heads
         found: dict[int, Candidates] = {}
         for indices in by_canvas.values():
-            raw_heads = self.raw([pictures[index] for index in indices], [plans[index] for index in indices])
+            raw_heads = self.raw([pictures[index].pixels for index in indices], [plans[index] for index in indices])
             for place, index in enumerate(indices):
                 outputs = [output[place] for output in raw_heads]
                 found[index] = find_candidates(
@@ -187,7 +204,7 @@ class Detector:
         found: list[Candidates] = []
         cut: list[NDArray[np.bool_]] = []
         for corners in tiling.batches(size_wh):
-            tiles = [picture[top:bottom, left:right] for left, top, right, bottom in corners]
+            tiles = [_whole(picture[top:bottom, left:right]) for left, top, right, bottom in corners]
             for corner, (boxes, scores, labels) in zip(corners, self._candidates(tiles), strict=True):
                 moved = boxes + np.array([*corner[:2], *corner[:2]], np.float32)
                 found.append((moved, scores, labels))
@@ -236,10 +253,10 @@ def default_threads() -> int:
     return os.cpu_count() or 1
 
 
-def _positive(threads: int) -> int:
-    if threads < 1:
-        raise UsageError(f"threads is {threads}, expected 1 or more")
-    return threads
+def _positive(name: str, value: int) -> int:
+    if value < 1:
+        raise UsageError(f"{name} is {value}, expected 1 or more")
+    return value
 
 
 def class_indices(classes: str | Sequence[str | int], names: tuple[str, ...]) -> frozenset[int]:
@@ -266,14 +283,15 @@ def class_indices(classes: str | Sequence[str | int], names: tuple[str, ...]) ->
     return frozenset(found)
 
 
-def load_picture(image: Picture) -> NDArray[np.uint8]:
-    """A picture as contiguous RGB uint8 (H, W, 3).
+def load_picture(image: Picture, enough: Enough | None = None) -> Decoded:
+    """A picture as contiguous RGB uint8 (H, W, 3); of a file, `enough` pixels will do.
 
     Raises:
         DataError: it can't be read, or the array has another type or shape.
     """
     if isinstance(image, (str, os.PathLike)):
-        return read_image(image)
+        name = display_name(image)
+        return decode_enough(read_picture_bytes(image, name), name, enough)
     array = np.asarray(image)
     if array.ndim == 2:
         array = np.repeat(array[:, :, None], 3, axis=2)
@@ -281,4 +299,8 @@ def load_picture(image: Picture) -> NDArray[np.uint8]:
         raise DataError(
             f"picture of shape {np.shape(image)} and type {array.dtype}: expected RGB uint8 (height, width, 3)"
         )
-    return np.ascontiguousarray(array)
+    return _whole(np.ascontiguousarray(array))
+
+
+def _whole(picture: NDArray[np.uint8]) -> Decoded:
+    return Decoded(picture, _size_wh(picture))

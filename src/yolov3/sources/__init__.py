@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .frame import Frame
+from .frame import Frame, Unread
 from .stream import SourceStream, open_sources
 
-__all__ = ["Frame", "SourceStream", "open_sources"]
+__all__ = ["Frame", "SourceStream", "Unread", "open_sources"]

@@ -14,15 +14,15 @@ from typing import BinaryIO
 from ..errors import DataError
 from ..images import (
     PICTURE_SUFFIXES,
-    decode_image,
+    Enough,
+    decode_enough,
     display_name,
     open_regular,
-    read_header,
     read_picture_bytes,
     take_picture_bytes,
 )
 from .container import container_of
-from .frame import Frame
+from .frame import Frame, Unread
 from .video import Video
 
 VIDEO_SUFFIXES = frozenset(
@@ -66,35 +66,41 @@ class Files:
             total += count
         return total
 
-    def frames(self) -> Iterator[Frame]:
-        """Read the files in order; one that can't be read gives a `Frame` with an error."""
+    def frames(self) -> Iterator[Frame | Unread]:
+        """The files in order; one that can't be read gives a `Frame` with an error."""
         for path in self.paths:
             yield from file_frames(Path(path), self.every)
 
 
-def file_frames(path: Path, every: int) -> Iterator[Frame]:
-    """The one frame of a picture file, or the frames of a video."""
+def file_frames(path: Path, every: int) -> Iterator[Frame | Unread]:
+    """The one frame of a picture file, unread, or the frames of a video."""
     if _is_video(path):
         yield from Video(path, every).frames()
     else:
-        yield picture_frame(path)
+        yield PictureFile(path)
 
 
-def picture_frame(path: Path) -> Frame:
-    """Read a picture file."""
-    name = display_name(path)
-    try:
-        return _decoded(read_picture_bytes(path, name), name, name, path)
-    except DataError as error:
-        return Frame(name, None, str(error), path)
+@dataclass(frozen=True, slots=True)
+class PictureFile:
+    """A picture file."""
+
+    path: Path
+
+    def read(self, enough: Enough | None = None) -> Frame:
+        """Read and decode it; where that can't be done the `Frame` says why."""
+        name = display_name(self.path)
+        try:
+            return _decoded(read_picture_bytes(self.path, name), name, name, self.path, enough)
+        except DataError as error:
+            return Frame(name, None, str(error), self.path)
 
 
-def _decoded(data: bytes, name: str, place: str, path: Path | None) -> Frame:
+def _decoded(data: bytes, name: str, place: str, path: Path | None, enough: Enough | None = None) -> Frame:
     """Decode a picture called `name` in results and `place` in errors. Raises DataError."""
-    image = decode_image(data, place)
-    frames = read_header(data).frames
-    note = f"the first of {frames} frames" if frames > 1 else None
-    return Frame(name, image, path=path, note=note)
+    picture = decode_enough(data, place, enough)
+    note = f"the first of {picture.frames} frames" if picture.frames > 1 else None
+    size_wh = None if picture.factor == 1 else picture.size_wh
+    return Frame(name, picture.pixels, path=path, note=note, factor=picture.factor, size_wh=size_wh)
 
 
 def _is_video(path: Path) -> bool:
@@ -193,8 +199,8 @@ class PathList:
             count += 1
         return count
 
-    def frames(self) -> Iterator[Frame]:
-        """Read the files in the list's order; a missing one gives a `Frame` with an error."""
+    def frames(self) -> Iterator[Frame | Unread]:
+        """The files in the list's order; a missing one gives a `Frame` with an error."""
         for number, entry in self._entries():
             path = Path(entry)
             if not os.path.exists(path):  # noqa: PTH110 - unlike Path.exists no error for names that can't be

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..geometry import UInt8Array
+from ..images import Decoded, Enough
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +24,7 @@ class Frame:
         time: in a video or of a camera, seconds from its beginning; None where the stream doesn't say.
         rate: of a video, the frames a second that are given (its own rate divided by `every`), where it says one.
         note: something that the user should know, such as "the first of 12 frames".
+        factor, size_wh: as of `images.Decoded`; `size_wh` is None where `image` holds all pixels.
     """
 
     name: str
@@ -33,6 +35,27 @@ class Frame:
     time: float | None = None
     rate: float | None = None
     note: str | None = None
+    factor: int = 1
+    size_wh: tuple[int, int] | None = None
+
+    @property
+    def decoded(self) -> Decoded | None:
+        """The pixels and how much of the picture they are; None where there are none."""
+        if self.image is None:
+            return None
+        return Decoded(self.image, self.size_wh or (self.image.shape[1], self.image.shape[0]), self.factor)
+
+
+class Unread(Protocol):
+    """A frame that is still to be read, wherever and whenever that suits; any thread may do it."""
+
+    def read(self, enough: Enough | None = None) -> Frame:
+        """Read it.
+
+        Args:
+            enough: how large a picture must at least be, see `images.decode_enough`; None for all its pixels.
+        """
+        ...
 
 
 class Source(Protocol):
@@ -42,6 +65,6 @@ class Source(Protocol):
         """How many frames to expect, where that is known before reading them."""
         ...
 
-    def frames(self) -> Iterator[Frame]:
-        """Read them one after the other. Closing the iterator releases what is open."""
+    def frames(self) -> Iterator[Frame | Unread]:
+        """Give them one after the other, files of pictures unread. Closing the iterator releases what is open."""
         ...

@@ -13,17 +13,22 @@ from ..errors import DataError, UsageError
 from ..images import display_name
 from .camera import Camera
 from .files import Files, Missing, StandardInput, open_folder, open_list, open_pattern
-from .frame import Frame, Source
+from .frame import Frame, Source, Unread
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class SourceStream:
-    """The frames of several sources, one after the other. A context manager; iterate over it once."""
+    """The frames of several sources, one after the other. A context manager; iterate over it once.
+
+    Attributes:
+        live: a camera is among them, whose frames must not wait for each other.
+    """
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = sources
         self._frames = self._read()
+        self.live = any(isinstance(source, Camera) for source in sources)
 
     @cached_property
     def total(self) -> int | None:
@@ -37,6 +42,11 @@ class SourceStream:
         return total
 
     def __iter__(self) -> Iterator[Frame]:
+        for item in self._frames:
+            yield item if isinstance(item, Frame) else item.read()
+
+    def unread(self) -> Iterator[Frame | Unread]:
+        """The same, files of pictures unread, so that several threads can read them."""
         return self._frames
 
     def __enter__(self) -> SourceStream:
@@ -54,7 +64,7 @@ class SourceStream:
         """Release the file or camera that is open. Nothing more can be read."""
         self._frames.close()
 
-    def _read(self) -> Generator[Frame]:
+    def _read(self) -> Generator[Frame | Unread]:
         for source in self._sources:
             yield from source.frames()
 

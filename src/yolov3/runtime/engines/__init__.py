@@ -7,7 +7,9 @@ An engine takes pictures at network size and gives raw heads; thresholds, decodi
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -37,6 +39,21 @@ class Engine(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """How an engine will be used.
+
+    Attributes:
+        threads: how many a call may use, 1 or more.
+        few: few pictures are coming: start soon rather than run fast.
+        callers: so many calls will come at once; more are right too, but may wait for each other.
+    """
+
+    threads: int
+    few: bool = False
+    callers: int = 1
+
+
 # name → (module, class, the package it needs, the extra that brings it)
 _ENGINES = {
     "ncnn": (".ncnn", "NcnnEngine", "ncnn", ""),
@@ -55,30 +72,34 @@ FILE_ENGINES = {
 }
 
 
-def make_engine(name: str, graph: Graph, threads: int, *, few: bool = False) -> Engine:
+def installed_engines() -> tuple[str, ...]:
+    """Those of `ENGINES` whose package is here."""
+    return tuple(name for name, (_, _, package, _) in _ENGINES.items() if find_spec(package) is not None)
+
+
+def make_engine(name: str, graph: Graph, threads: int, *, few: bool = False, callers: int = 1) -> Engine:
     """Build an engine for a graph.
 
     Args:
         name: one of `ENGINES`.
         graph: from `lower`.
-        threads: how many the engine may use, 1 or more.
-        few: few pictures are coming: start soon rather than run fast.
+        threads, few, callers: see `Use`.
 
     Raises:
         UsageError: no such engine.
         Yolov3Error: its package isn't installed.
     """
-    build: Callable[[Graph, int, bool], Engine] = _engine(name).from_graph
-    return build(graph, threads, few)
+    build: Callable[[Graph, Use], Engine] = _engine(name).from_graph
+    return build(graph, Use(threads, few, callers))
 
 
-def open_engine(name: str, exported: Exported, threads: int, *, few: bool = False) -> Engine:
+def open_engine(name: str, exported: Exported, threads: int, *, few: bool = False, callers: int = 1) -> Engine:
     """Build an engine for an exported network; it gives the outputs that the network's signature declares.
 
     Args:
         name: one of `ENGINES`.
         exported: from `read_exported`.
-        threads, few: as in `make_engine`.
+        threads, few, callers: see `Use`.
 
     Raises:
         UsageError: this engine doesn't run that kind of file.
@@ -87,8 +108,8 @@ def open_engine(name: str, exported: Exported, threads: int, *, few: bool = Fals
     able = FILE_ENGINES[exported.kind]
     if name not in able:
         raise UsageError(f"{exported.origin}: engine {name} doesn't run such a file, expected {' or '.join(able)}")
-    build: Callable[[Exported, int, bool], Engine] = _engine(name).from_file
-    engine = build(exported, threads, few)
+    build: Callable[[Exported, Use], Engine] = _engine(name).from_file
+    engine = build(exported, Use(threads, few, callers))
     return engine if exported.signature.batch is None else FixedBatch(engine, exported.signature.batch)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from threading import Lock
+from queue import LifoQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from ...errors import ModelError
 from ...graph import Graph
 from ...graph.lowering import INPUT
 from ...graph.mnn import emit_mnn, quiet_output
-from . import RawHeads, network_input
+from . import RawHeads, Use, network_input
 
 with quiet_output():  # its library greets on standard output
     import MNN  # type: ignore[import-untyped]
@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 
 
 class MnnEngine:
-    """Runs a network with MNN, a whole batch at a time; calls from several threads wait for each other."""
+    """Runs a network with MNN, a whole batch at a time.
+
+    MNN's interpreter does one thing at a time, so each caller has one of its own, weights and all; more calls wait.
+    """
 
     def __init__(
-        self, network: bytes, outputs: Sequence[str], scale: float | None, threads: int, origin: str = "model"
+        self, network: bytes, outputs: Sequence[str], scale: float | None, use: Use, origin: str = "model"
     ) -> None:
         """Load a network.
 
@@ -36,49 +39,61 @@ class MnnEngine:
             network: a whole MNN model.
             outputs: names of the outputs that are wanted.
             scale: what pixel values are multiplied by; None: it takes pictures as they are.
-            threads: as in `make_engine`.
+            use: one interpreter for each caller.
             origin: the file, for messages.
 
         Raises:
             ModelError: MNN refuses the network.
         """
         self._scale = scale
-        self._outputs = outputs
-        self._shape: tuple[int, ...] = ()
-        self._lock = Lock()
+        self._free: LifoQueue[_Session] = LifoQueue()
         with tempfile.TemporaryDirectory() as folder, quiet_output():
             path = Path(folder, "network.mnn")
             path.write_bytes(network)
             try:
-                self._network = MNN.Interpreter(str(path))
-                self._session = self._network.createSession(
-                    {"backend": "CPU", "precision": "high", "numThread": threads}
-                )
-                self._input = self._network.getSessionInput(self._session, INPUT)
+                for _ in range(use.callers):
+                    self._free.put(_Session(path, outputs, use.threads))
             except Exception as error:  # its own are plain Exceptions
                 raise ModelError(f"{origin}: MNN refuses it ({' '.join(str(error).split())[:200]})") from None
 
     @classmethod
-    def from_graph(cls, graph: Graph, threads: int, few: bool) -> MnnEngine:
-        """An engine for a graph; `few` changes nothing."""
-        return cls(emit_mnn(graph), graph.outputs, graph.scale, threads)
+    def from_graph(cls, graph: Graph, use: Use) -> MnnEngine:
+        """An engine for a graph; `use.few` changes nothing."""
+        return cls(emit_mnn(graph), graph.outputs, graph.scale, use)
 
     @classmethod
-    def from_file(cls, exported: Exported, threads: int, few: bool) -> MnnEngine:
-        """An engine for an exported network; `few` changes nothing."""
+    def from_file(cls, exported: Exported, use: Use) -> MnnEngine:
+        """An engine for an exported network; `use.few` changes nothing."""
         scale = None if exported.signature.uint8 else exported.preprocess.scale
-        return cls(exported.data[0], exported.outputs, scale, threads, exported.origin)
+        return cls(exported.data[0], exported.outputs, scale, use, exported.origin)
 
     def __call__(self, images: NDArray[np.uint8]) -> RawHeads:
         given = images if self._scale is None else network_input(images, self._scale)
-        with self._lock:
-            if given.shape != self._shape:
-                self._network.resizeTensor(self._input, given.shape)
-                self._network.resizeSession(self._session)
-                self._shape = given.shape
-            self._input.copyFrom(_tensor(given))
-            self._network.runSession(self._session)
-            return [self._output(name) for name in self._outputs]
+        session = self._free.get()
+        try:
+            return session(given)
+        finally:
+            self._free.put(session)
+
+
+class _Session:
+    """One interpreter."""
+
+    def __init__(self, path: Path, outputs: Sequence[str], threads: int) -> None:
+        self._outputs = outputs
+        self._shape: tuple[int, ...] = ()
+        self._network = MNN.Interpreter(str(path))
+        self._session = self._network.createSession({"backend": "CPU", "precision": "high", "numThread": threads})
+        self._input = self._network.getSessionInput(self._session, INPUT)
+
+    def __call__(self, given: NDArray[Any]) -> RawHeads:
+        if given.shape != self._shape:
+            self._network.resizeTensor(self._input, given.shape)
+            self._network.resizeSession(self._session)
+            self._shape = given.shape
+        self._input.copyFrom(_tensor(given))
+        self._network.runSession(self._session)
+        return [self._output(name) for name in self._outputs]
 
     def _output(self, name: str) -> NDArray[Any]:
         found = self._network.getSessionOutput(self._session, name)

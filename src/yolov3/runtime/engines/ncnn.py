@@ -14,7 +14,7 @@ from ...errors import Yolov3Error
 from ...graph import Graph
 from ...graph.lowering import INPUT
 from ...graph.ncnn import emit_ncnn
-from . import RawHeads
+from . import RawHeads, Use
 
 if TYPE_CHECKING:
     from ..exported import Exported
@@ -27,7 +27,7 @@ class NcnnEngine:
     """
 
     def __init__(
-        self, network: tuple[str, Iterator[NDArray[Any]]], outputs: Sequence[str], scale: float, threads: int, few: bool
+        self, network: tuple[str, Iterator[NDArray[Any]]], outputs: Sequence[str], scale: float, use: Use
     ) -> None:
         """Load a network.
 
@@ -35,17 +35,17 @@ class NcnnEngine:
             network: param text and the arrays of the bin, as `emit_ncnn` gives them.
             outputs: names of the blobs that are wanted.
             scale: what pixel values are multiplied by.
-            threads, few: as in `make_engine`.
+            use: any number of callers is well served.
         """
         parameters, weights = network
         self._outputs = outputs
         self._scale = scale
         self._net = ncnn.Net()
         option = self._net.opt
-        option.num_threads = threads
+        option.num_threads = use.threads
         option.lightmode = True
         # Winograd's weights take time and memory to prepare, which pays from about five pictures on.
-        option.use_winograd_convolution = not few
+        option.use_winograd_convolution = not use.few
         # Exactness first: no half precision anywhere.
         for half in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage", "bf16_packed"):
             setattr(option, f"use_{half}", False)
@@ -53,16 +53,16 @@ class NcnnEngine:
             raise Yolov3Error("ncnn refused the network")
 
     @classmethod
-    def from_graph(cls, graph: Graph, threads: int, few: bool) -> NcnnEngine:
+    def from_graph(cls, graph: Graph, use: Use) -> NcnnEngine:
         """An engine for a graph."""
-        return cls(emit_ncnn(graph), graph.outputs, graph.scale, threads, few)
+        return cls(emit_ncnn(graph), graph.outputs, graph.scale, use)
 
     @classmethod
-    def from_file(cls, exported: Exported, threads: int, few: bool) -> NcnnEngine:
+    def from_file(cls, exported: Exported, use: Use) -> NcnnEngine:
         """An engine for an exported network."""
         parameters, weights = exported.data
         arrays = iter([np.frombuffer(weights, np.uint8)])
-        return cls((parameters.decode(), arrays), exported.outputs, exported.preprocess.scale, threads, few)
+        return cls((parameters.decode(), arrays), exported.outputs, exported.preprocess.scale, use)
 
     def __call__(self, images: NDArray[np.uint8]) -> RawHeads:
         per_image = [self._run(image) for image in images]

@@ -13,7 +13,7 @@ from ...errors import ModelError
 from ...graph import Graph
 from ...graph.lowering import INPUT
 from ...graph.onnx import emit_onnx
-from . import RawHeads, network_input
+from . import RawHeads, Use, network_input
 
 if TYPE_CHECKING:
     from ..exported import Exported
@@ -27,8 +27,7 @@ class OnnxRuntimeEngine:
         network: bytes,
         outputs: Sequence[str],
         scale: float | None,
-        threads: int,
-        few: bool,
+        use: Use,
         origin: str = "model",
     ) -> None:
         """Load a network.
@@ -37,17 +36,17 @@ class OnnxRuntimeEngine:
             network: a whole ONNX model.
             outputs: names of the outputs that are wanted.
             scale: what pixel values are multiplied by; None: it takes pictures as they are.
-            threads, few: as in `make_engine`.
+            use: any number of callers is well served.
             origin: the file, for messages.
 
         Raises:
             ModelError: ONNX Runtime refuses the network.
         """
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = use.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        if few:
+        if use.few:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         self._scale = scale
         self._outputs = list(outputs)
@@ -57,15 +56,15 @@ class OnnxRuntimeEngine:
             raise ModelError(f"{origin}: ONNX Runtime refuses it ({' '.join(str(error).split())[:200]})") from None
 
     @classmethod
-    def from_graph(cls, graph: Graph, threads: int, few: bool) -> OnnxRuntimeEngine:
+    def from_graph(cls, graph: Graph, use: Use) -> OnnxRuntimeEngine:
         """An engine for a graph."""
-        return cls(emit_onnx(graph).SerializeToString(), graph.outputs, graph.scale, threads, few)
+        return cls(emit_onnx(graph).SerializeToString(), graph.outputs, graph.scale, use)
 
     @classmethod
-    def from_file(cls, exported: Exported, threads: int, few: bool) -> OnnxRuntimeEngine:
+    def from_file(cls, exported: Exported, use: Use) -> OnnxRuntimeEngine:
         """An engine for an exported network."""
         scale = None if exported.signature.uint8 else exported.preprocess.scale
-        return cls(exported.data[0], exported.outputs, scale, threads, few, exported.origin)
+        return cls(exported.data[0], exported.outputs, scale, use, exported.origin)
 
     def __call__(self, images: NDArray[np.uint8]) -> RawHeads:
         given = images if self._scale is None else network_input(images, self._scale)

@@ -13,7 +13,7 @@ from ...errors import ModelError
 from ...graph import Graph
 from ...graph.lowering import INPUT
 from ...graph.onnx import emit_onnx
-from . import RawHeads, network_input
+from . import RawHeads, Use, network_input
 
 if TYPE_CHECKING:
     from ..exported import Exported
@@ -23,7 +23,7 @@ class OpenvinoEngine:
     """Runs a network with OpenVINO, a whole batch at a time; each call has a request of its own."""
 
     def __init__(
-        self, network: Sequence[bytes], outputs: Sequence[str], scale: float | None, threads: int, origin: str = "model"
+        self, network: Sequence[bytes], outputs: Sequence[str], scale: float | None, use: Use, origin: str = "model"
     ) -> None:
         """Load a network.
 
@@ -31,7 +31,7 @@ class OpenvinoEngine:
             network: a whole ONNX model, or an IR's .xml and .bin.
             outputs: names of the outputs that are wanted.
             scale: what pixel values are multiplied by; None: it takes pictures as they are.
-            threads: as in `make_engine`.
+            use: each caller has a stream of its own.
             origin: the file, for messages.
 
         Raises:
@@ -41,8 +41,10 @@ class OpenvinoEngine:
         options = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_NUM_THREADS": use.threads * use.callers,
         }
+        if use.callers > 1:
+            options["NUM_STREAMS"] = use.callers
         self._scale = scale
         self._outputs = list(outputs)
         try:
@@ -51,15 +53,15 @@ class OpenvinoEngine:
             raise ModelError(f"{origin}: OpenVINO refuses it ({' '.join(str(error).split())[:200]})") from None
 
     @classmethod
-    def from_graph(cls, graph: Graph, threads: int, few: bool) -> OpenvinoEngine:
-        """An engine for a graph; `few` changes nothing."""
-        return cls([emit_onnx(graph).SerializeToString()], graph.outputs, graph.scale, threads)
+    def from_graph(cls, graph: Graph, use: Use) -> OpenvinoEngine:
+        """An engine for a graph; `use.few` changes nothing."""
+        return cls([emit_onnx(graph).SerializeToString()], graph.outputs, graph.scale, use)
 
     @classmethod
-    def from_file(cls, exported: Exported, threads: int, few: bool) -> OpenvinoEngine:
-        """An engine for an exported network; `few` changes nothing."""
+    def from_file(cls, exported: Exported, use: Use) -> OpenvinoEngine:
+        """An engine for an exported network; `use.few` changes nothing."""
         scale = None if exported.signature.uint8 else exported.preprocess.scale
-        return cls(exported.data, exported.outputs, scale, threads, exported.origin)
+        return cls(exported.data, exported.outputs, scale, use, exported.origin)
 
     def __call__(self, images: NDArray[np.uint8]) -> RawHeads:
         request = self._network.create_infer_request()
