@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..geometry import box_iou
 from ..graph.signature import Signature
 from ..images import read_image
-from ..postprocess import decode_boxes, sigmoid
+from ..runtime.agreement import decode_all, differences, largest
 from ..runtime.detector import Detector
 from ..spec import Head
 from ..zoo import sample_photos
@@ -20,9 +20,6 @@ from ..zoo import sample_photos
 Float32 = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
-# Boxes are compared where the model sees something: scores from here on, and at any rate the best hundred.
-VISIBLE = 0.05
-AT_LEAST = 100
 # Logits up to this size are compared as they are, larger ones relative to it.
 USUAL_LOGIT = 25.0
 # How far rounding may move a score or an IoU that decides about a box.
@@ -166,34 +163,10 @@ def compare_outputs(
         return _compare_detections(boxes, scores, outputs, signature, peak)
     difference = None
     if signature.outputs == "raw":
-        difference = max(_largest(one, other) for one, other in zip(raw, outputs, strict=True))
+        difference = max(largest(one, other) for one, other in zip(raw, outputs, strict=True))
         outputs = decode_all(outputs, heads, nc)
-    best = scores.max(axis=1)
-    visible = best >= min(VISIBLE, np.partition(best, -min(AT_LEAST, len(best)))[-min(AT_LEAST, len(best))])
-    return Figures(1, difference, _largest(boxes[visible], outputs[0][visible]), _largest(scores, outputs[1]), 0, peak)
-
-
-def _largest(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """The largest difference; NaN where only one is NaN."""
-    with np.errstate(invalid="ignore"):  # infinite values of both are equal
-        difference = np.abs(one.astype(np.float64) - other)
-    difference[(one == other) | (np.isnan(one) & np.isnan(other))] = 0
-    return float(difference.max(initial=0))
-
-
-def decode_all(raw: Sequence[NDArray[Any]], heads: Sequence[Head], nc: int) -> tuple[Float32, Float32]:
-    """Boxes (candidates, 4) in pixels of the input and scores (candidates, classes) of every anchor and cell."""
-    boxes, scores = [], []
-    for values, head in zip(raw, heads, strict=True):
-        _, height, width = values.shape
-        # (A · (5 + nc), H, W) → (A, 5 + nc, H · W) → (A · H · W, 5 + nc)
-        flat = values.reshape(len(head.anchors), 5 + nc, -1).transpose(0, 2, 1).reshape(-1, 5 + nc)
-        cell = np.tile(np.arange(height * width), len(head.anchors))
-        cells_xy = np.stack([cell % width, cell // width], axis=1).astype(np.float32)
-        anchors_wh = np.repeat(np.array(head.anchors, np.float32), height * width, axis=0)
-        boxes.append(decode_boxes(flat, cells_xy, anchors_wh, head))
-        scores.append(sigmoid(flat[:, 4:5]) * sigmoid(flat[:, 5:]))
-    return np.concatenate(boxes), np.concatenate(scores)
+    box, score = differences((boxes, scores), outputs)
+    return Figures(1, difference, box, score, 0, peak)
 
 
 def _compare_detections(
