@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import cv2
 import numpy as np
 import pytest
@@ -175,11 +177,27 @@ def test_show_a_model_file(cli: Cli) -> None:
 
 
 def test_help_has_an_example_for_every_command(cli: Cli) -> None:
-    from yolov3.cli import COMMANDS
+    """Groups' commands too; no example uses an option that isn't there."""
+    from yolov3.cli import COMMANDS, app
+
+    def check(command: click.Command, *names: str) -> None:
+        text = " ".join(cli(*names, "--help").out.split())
+        (example,) = re.findall(r"Example: yolov3 (.*?) Options:", text)
+        assert example.split()[: len(names)] == list(names)
+        known = {option for parameter in command.params for option in parameter.opts}
+        if isinstance(command, click.Group):
+            for name in command.list_commands(click.Context(command)):
+                below = command.get_command(click.Context(command), name)
+                assert below is not None
+                check(below, *names, name)
+        else:
+            assert {word for word in example.split() if word.startswith("--")} <= known, example
 
     for name in COMMANDS:
-        assert f"Example: yolov3 {name}" in cli(name, "--help").out
-        assert name in cli("--help").out
+        command = app.get_command(click.Context(app), name)
+        assert command is not None and name in cli("--help").out
+        check(command, name)
+    assert "Example: yolov3 " in cli("--help").out
     assert cli("--version").out.strip() == f"yolov3 {yolov3.__version__}"
 
 
