@@ -237,7 +237,7 @@ def test_the_table_and_the_errors_of_the_command(
     assert "AP_small n/a" in done.out
     assert not (tmp_path / "runs").exists()
     assert cli("evaluate", coco_data, "--split", "test").code == 0  # a single COCO file is one split, whatever its name
-    assert cli("evaluate", tmp_path / "gone.json").code == 2
+    assert cli("evaluate", tmp_path / "gone.json").code == 3
     for option in (("--model", "x.safetensors"), ("--size", "416"), ("--predictions", "other.json")):
         refused = cli("evaluate", coco_data, "--from-predictions", results, *option)
         assert refused.code == 2
