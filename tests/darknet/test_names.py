@@ -225,3 +225,15 @@ def test_options_of_a_cfg_with_another_model_are_a_usage_error(tmp_path: Path, c
     for model, expected in ((cfg, "needs its weights; give --weights FILE"), (weights, "weights alone don't say")):
         result = cli("detect", photo, "--model", model)
         assert result.code == 2 and expected in result.err
+
+
+def test_convert_says_what_stands_where(tmp_path: Path, cli: Cli) -> None:
+    cfg, weights = write(tmp_path, TINY)
+    before = weights.read_bytes()
+    out = tmp_path / "out.safetensors"
+    for files in ((cfg, out), (cfg, weights), (weights, out), (weights, cfg, out)):
+        result = cli("convert", *files)
+        assert result.code == 2 and result.err.endswith("its weights, then the output: CFG WEIGHTS OUT\n")
+    assert not out.exists() and weights.read_bytes() == before
+    result = cli("convert", cfg, weights, out, "--size", "333")
+    assert result.code == 2 and "333 must be a multiple of 32" in result.err

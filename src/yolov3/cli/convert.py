@@ -54,6 +54,9 @@ def convert(
     if not 2 <= len(files) <= 3:
         raise UsageError(f"{len(files)} files named, expected IN OUT or IN WEIGHTS OUT")
     *inputs, output = files
+    first = inputs[0].suffix.lower()
+    if first == ".weights" or (first == ".cfg" and len(inputs) == 1):
+        raise UsageError(f"{inputs[0]}: expected a Darknet cfg, its weights, then the output: CFG WEIGHTS OUT")
     outputs = _outputs(output, inputs)
     if half and output.suffix.lower() in (".cfg", ".weights"):
         raise UsageError(f"--half goes with a .safetensors or an export as OUT, not with {output}")
@@ -94,7 +97,7 @@ def _adjusted(model: Model, size: str | None, resize: str | None) -> Model:
     from ..spec import parse_size
 
     if size is not None:
-        model = replace(model, size_wh=parse_size(size))
+        model = replace(model, size_wh=parse_size(size, model.spec))
     if resize is not None:
         model = replace(model, preprocess=replace(model.preprocess, resize=resize))
     return model
