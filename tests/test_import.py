@@ -12,9 +12,11 @@ AUDIT = """
 import os, sys, threading
 events = []
 def hook(name, arguments):
-    written = name == "open" and arguments[1] and set(str(arguments[1])) & set("wax+")
-    if name.startswith("socket.") or (written and not isinstance(arguments[0], int)):
-        events.append((name, str(arguments[0])))
+    if name.startswith("socket."):
+        events.append((name, str(arguments)))
+    if name == "open" and arguments[0] != os.devnull and not isinstance(arguments[0], int):
+        if arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):  # open() and os.open(), so tempfile too
+            events.append((name, str(arguments[0])))
 sys.addaudithook(hook)
 """
 
@@ -60,6 +62,20 @@ assert not unwanted, unwanted
     )
     assert "cup" in run(code, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_audit_would_notice(tmp_path: Path) -> None:
+    code = (
+        AUDIT
+        + """
+import socket, tempfile
+open("a", "w").close()
+tempfile.mkstemp(dir=".")
+socket.socket()
+assert [name for name, _ in events] == ["open", "open", "socket.__new__"], events
+"""
+    )
+    run(code, tmp_path)
 
 
 def test_the_public_names() -> None:
