@@ -172,7 +172,7 @@ REFUSED = {
     ),
     "code for a module": (row("[-1, 1, \"__import__('os')\", [32]]"), ROW_2 + ".*unknown module"),
     "an attribute": (row("[-1, 1, nn.Linear, [32]]"), ROW_2 + r" \(nn\.Linear\): unknown module"),
-    "Detect inside": (row("[-1, 1, Detect, [nc, anchors]]"), ROW_2 + ".*unknown module"),
+    "Detect inside": (row("[-1, 1, Detect, [nc, anchors]]"), ROW_2 + r" \(Detect\): stands once, as the last row"),
     "itself": (row("[2, 1, Conv, [32]]"), ROW_2 + r".*input comes from row 2, expected a row from 0 to 1"),
     "a later row": (row("[4, 1, Conv, [32]]"), ROW_2 + r".*from row 4, expected a row from 0 to 1"),
     "a row that isn't there": (row("[99, 1, Conv, [32]]"), ROW_2 + r".*from row 99"),

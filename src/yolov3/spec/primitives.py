@@ -333,8 +333,10 @@ def expand(spec: Spec) -> Network:
     builder = Builder(spec)
     outputs: list[int] = []
     for row in rows[:-1]:
+        if row.module == "Detect":
+            raise spec.error(row, "stands once, as the last row")
         if row.module not in MODULES:
-            known = ", ".join([*MODULES, "Detect"])
+            known = ", ".join(MODULES)
             raise spec.error(row, f"unknown module, expected one of {known}")
         outputs.append(MODULES[row.module](builder, row, _resolve_sources(spec, row, outputs)))
     heads, operations = build_detect(builder, rows[-1], _resolve_sources(spec, rows[-1], outputs))
