@@ -1,9 +1,10 @@
 """Pictures/s of the whole training loop beside the bare step of the same network: python benchmarks/training.py [DATA]
 
 The bare step is forward, backward and SGD on random tensors, in the fastest of three arrangements (eager, channels
-last, compiled and channels last, where there is a compiler) found by a short trial. The loop reads, decodes and augments
-pictures, assigns, computes the loss, clips, steps, averages and reports. Both run in one process with the same settings
-of malloc, in turns. CPU seconds are printed beside: on a machine that others use too they say more than the clock.
+last, compiled and channels last, where there is a compiler) found by a short trial. The loop reads, decodes and
+augments pictures, assigns, computes the loss, clips, steps, averages and reports. Both run in one process with the same
+settings of malloc, in turns. CPU seconds are printed beside: on a machine that others use too they say more than the
+clock.
 """
 
 from __future__ import annotations
@@ -50,16 +51,21 @@ class Silent:
         """An epoch is done."""
 
 
-def bare_step(spec: Spec, batch: int, size: int, how: str) -> Step:
+def bare_step(spec: Spec, settings: Settings, how: str) -> Step:
     """Forward, backward and step on random tensors."""
     layout = torch.contiguous_format if how == "eager" else torch.channels_last
     network = Network(spec).train().to(memory_format=layout)
-    images = torch.rand(batch, 3, size, size).contiguous(memory_format=layout)
+    width, height = settings.size_wh
+    images = torch.rand(settings.batch, 3, height, width).contiguous(memory_format=layout)
     optimiser = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9, nesterov=True, fused=True)
     forward = torch.compile(network) if how == "compiled" else network
 
+    precision = getattr(torch, settings.precision)
+
     def step() -> None:
-        sum(output.square().mean() for output in forward(images)).backward()
+        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+            outputs = forward(images)
+        sum(output.float().square().mean() for output in outputs).backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 
@@ -119,18 +125,18 @@ def make_training(data: Path, name: str, settings: Settings) -> Training:
     return Training(prepared.network, task, settings, None, ALONE, Interrupts(), Silent())
 
 
-def fastest_bare_step(spec: Spec, batch: int, size: int) -> tuple[str, Step]:
+def fastest_bare_step(spec: Spec, settings: Settings) -> tuple[str, Step]:
     """Try the arrangements for two steps each."""
     found = {}
     for how in ("eager", "channels last", "compiled"):
-        step = bare_step(spec, batch, size, how)
+        step = bare_step(spec, settings, how)
         try:
             measure(step, 1)
         except Exception as error:  # torch.compile without a C++ compiler
             print(f"bare step, {how}: can't be run here ({type(error).__name__})")
             continue
         wall, cpu = measure(step, 2)
-        print(f"bare step, {how}: {batch / wall:.2f} pictures/s ({cpu:.2f} CPU s)", flush=True)
+        print(f"bare step, {how}: {settings.batch / wall:.2f} pictures/s ({cpu:.2f} CPU s)", flush=True)
         found[how] = (wall, step)
     how = min(found, key=lambda name: found[name][0])
     return how, found[how][1]
@@ -146,19 +152,23 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8, help="in a turn")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--recipe", default="modern")
+    parser.add_argument("--workers", type=int, default=2, help="threads that prepare pictures")
+    parser.add_argument("--precision", default="float32", help="of the loop and the bare step")
     options = parser.parse_args()
     keep_freed_memory()
     settings = Settings(
         size_wh=(options.size, options.size),
         batch=options.batch,
         recipe=options.recipe,
+        workers=options.workers,
+        precision=options.precision,
         augment=PRESETS[options.recipe],
         rate=1e-4,
     )
     with tempfile.TemporaryDirectory() as folder:
         training = make_training(options.data or make_pictures(Path(folder)), options.model, settings)
         with training.loader:
-            how, bare = fastest_bare_step(training.network.spec, options.batch, options.size)
+            how, bare = fastest_bare_step(training.network.spec, settings)
             loop = loop_step(training)
             measure(loop, 2)
             turns = []
@@ -169,14 +179,12 @@ def main() -> None:
     walls = np.median([[bare[0], loop[0]] for bare, loop in turns], axis=0)
     cpus = np.median([[bare[1], loop[1]] for bare, loop in turns], axis=0)
     print(
-        f"{options.model} at {options.size}, batch {options.batch}, {torch.get_num_threads()} threads, bare step {how}"
+        f"{options.model} at {options.size}, batch {options.batch}, {options.precision}, {torch.get_num_threads()} "
+        f"threads, {options.workers} loader threads, bare step {how}"
     )
-    print(
-        f"by the clock: bare {options.batch / walls[0]:.2f}, loop {options.batch / walls[1]:.2f} pictures/s: ", end=""
-    )
-    print(
-        f"{walls[0] / walls[1]:.1%}; CPU seconds a step: bare {cpus[0]:.2f}, loop {cpus[1]:.2f}: {cpus[0] / cpus[1]:.1%}"
-    )
+    rates = options.batch / walls
+    print(f"by the clock: bare {rates[0]:.2f}, loop {rates[1]:.2f} pictures/s: {rates[1] / rates[0]:.1%}")
+    print(f"CPU seconds a step: bare {cpus[0]:.2f}, loop {cpus[1]:.2f}: {cpus[0] / cpus[1]:.1%}")
 
 
 if __name__ == "__main__":

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import csv
+import itertools
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
 
 from conftest import CliResult
-from yolov3 import cli as command_line
 from yolov3.cli.train import train
 from yolov3.modelfile import Model
+from yolov3.training.board import SCALARS
 from yolov3.training.settings import Settings
 
 from .worlds import TINY, make_world
 
 Cli = Callable[..., CliResult]
-
-
-@pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command_line, "COMMANDS", tuple(dict.fromkeys([*command_line.COMMANDS, "train"])))
 
 
 @pytest.fixture
@@ -90,8 +91,10 @@ def test_faults_94_130_and_131_a_name_is_never_taken_twice(
     ("arguments", "code", "message"),
     [
         ([], 2, "DATA is missing"),
-        (["nowhere.yaml"], 2, "nowhere.yaml: isn't there"),
+        (["nowhere.yaml"], 3, "nowhere.yaml: isn't there"),
         (["{world}", "--epochs", "0"], 2, "--epochs 0: expected 1 or more"),
+        (["{world}", "--rate", "0"], 2, "--rate 0.0: expected a number above 0"),
+        (["{world}", "--cache", "-1"], 2, "--cache -1.0: expected a number from 0"),
         (["{world}", "--rate", "nan"], 2, "--rate nan: expected a number above 0"),
         (["{world}", "--size", "100"], 4, "must be a multiple of 32"),
         (["{world}", "--freeze", "all"], 2, "--freeze all: expected backbone or a number of rows"),
@@ -146,12 +149,112 @@ def test_every_option_of_augmentation_can_be_set(world: Path, quick: list[str], 
     assert (saved["mosaic"], saved["saturation"], saved["multi_scale"]) == (0.5, [0.5, 2.0], 0.25)
 
 
+def test_tensorboard_gets_every_number_of_every_epoch(world: Path, quick: list[str], tmp_path: Path, cli: Cli) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    result = cli("train", world, *quick, "--tensorboard", "--output", tmp_path / "run")
+    assert result.code == 0, result.err
+    events = accumulator.EventAccumulator(str(tmp_path / "run/tensorboard")).Reload()
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    for name in SCALARS:
+        found = [(event.step, event.value) for event in events.Scalars(name)]
+        assert found == [(row["epoch"], pytest.approx(row[name], rel=1e-5)) for row in rows]
+
+
+@pytest.mark.parametrize("when", ["at the start", "later"])
 def test_fault_95_a_logger_in_trouble_does_not_stop_the_training(
+    when: str, world: Path, quick: list[str], tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Writer:
+        def __init__(self, folder: str) -> None:
+            if when == "at the start":
+                raise OSError(30, "Read-only file system")
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            if step == 2:
+                raise OSError(28, "No space left on device")
+
+        def flush(self) -> None:
+            pass
+
+    module = ModuleType("torch.utils.tensorboard")
+    monkeypatch.setattr(module, "SummaryWriter", Writer, raising=False)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    result = cli("train", world, *quick, "--tensorboard", "--output", tmp_path / "run")
+    assert result.code == 0 and result.out.count("epoch ") == 2
+    assert result.err.count("TensorBoard's files can't be written any more") == 1
+    assert ("Read-only file system" if when == "at the start" else "No space left on device") in result.err
+
+
+def test_without_tensorboard_it_says_what_to_install(
+    world: Path, quick: list[str], tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    result = cli("train", world, *quick, "--tensorboard", "--output", tmp_path / "run")
+    assert result.code == 1 and "--tensorboard: not installed; pip install tensorboard" in result.err
+
+
+def test_fault_93_one_picture_of_one_class(world: Path, quick: list[str], tmp_path: Path, cli: Cli) -> None:
+    world = make_world(tmp_path / "one", train=1, val=1)
+    for label in (world.parent / "labels").rglob("*.txt"):
+        label.write_text("0 0.5 0.5 0.5 0.5\n")
+    world.write_text(world.read_text().replace("square, disc", "square"))
+    result = cli("train", world, *quick, "--output", tmp_path / "run")
+    assert result.code == 0 and result.out.count("epoch ") == 2, result.err
+
+
+def test_fault_94_the_clock_may_jump(
+    world: Path, quick: list[str], tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jumps = itertools.cycle([4e9, 0.0, 1e9])
+    monkeypatch.setattr(time, "time", lambda: next(jumps))
+    result = cli("train", world, *quick, "--save-minutes", "0.0001", "--output", tmp_path / "run")
+    assert result.code == 0
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert all(0 <= row["seconds"] < 300 for row in rows)
+
+
+def test_fault_94_metrics_cut_off_by_a_crash_are_whole_again(
     world: Path, quick: list[str], tmp_path: Path, cli: Cli
 ) -> None:
-    pytest.importorskip("tensorboard")
-    result = cli("train", world, *quick, "--tensorboard", "--output", tmp_path / "run")
-    assert result.code == 0 and list((tmp_path / "run/tensorboard").iterdir())
+    run = tmp_path / "run"
+    assert cli("train", world, *quick, "--output", run).code == 0
+    for name in ("metrics.csv", "metrics.jsonl"):
+        (run / name).write_bytes((run / name).read_bytes()[:-20])
+    assert cli("train", "--resume", run, "--epochs", "3", "--threads", "1").code == 0
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    with (run / "metrics.csv").open(newline="") as file:
+        assert [float(row["loss"]) for row in csv.DictReader(file)] == [row["loss"] for row in rows]
+
+
+def test_faults_94_and_131_two_processes_never_get_one_folder(world: Path, quick: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "yolov3", "train", str(world), *quick]
+    together = [subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    errors = [process.communicate(timeout=250)[1] for process in together]
+    assert [process.returncode for process in together] == [0, 0], errors
+    folders = sorted((tmp_path / "runs/train").iterdir())
+    assert [folder.name for folder in folders] == ["exp", "exp2"]
+    assert folders[0].joinpath("best.safetensors").read_bytes() == folders[1].joinpath("best.safetensors").read_bytes()
+    assert all((folder / "evaluation/card.html").is_file() for folder in folders)
+
+
+def test_pictures_that_do_not_fit_into_memory_are_said(world: Path, quick: list[str], tmp_path: Path, cli: Cli) -> None:
+    result = cli("train", world, *quick, "--plan", "--cache", "0.00003")
+    assert "GiB of memory and may take 3e-05" in result.err and "--cache 1 keeps all" in result.err
+    assert "GiB of memory" not in cli("train", world, *quick, "--plan").err
+
+
+def test_a_validation_picture_that_can_not_be_read_is_named_and_left_out(
+    world: Path, quick: list[str], tmp_path: Path, cli: Cli
+) -> None:
+    (world.parent / "images/val/002.png").write_bytes((world.parent / "images/val/002.png").read_bytes()[:300])
+    result = cli("train", world, *quick, "--output", tmp_path / "run")
+    assert result.code == 3 and "002.png" in result.err and "left out of the val split" in result.err
+    assert (tmp_path / "run/evaluation/card.html").is_file()
+    for number in (0, 1, 3):
+        (world.parent / f"images/val/00{number}.png").write_bytes(b"")
+    result = cli("train", world, *quick, "--output", tmp_path / "none")
+    assert result.code == 3 and "all pictures of the val split" in result.err and not (tmp_path / "none").exists()
 
 
 def test_a_picture_that_can_not_be_read_is_named_and_left_out(

@@ -29,7 +29,7 @@ class Board(Report):
         self._writer: Any = None
         try:
             self._writer = SummaryWriter(str(folder))
-        except OSError as error:
+        except Exception as error:
             self._give_up(error)
 
     def note(self, text: str) -> None:
@@ -50,9 +50,11 @@ class Board(Report):
                 if row.get(name) is not None:
                     self._writer.add_scalar(name, row[name], row["epoch"])
             self._writer.flush()
-        except OSError as error:
+        except Exception as error:
             self._give_up(error)
 
-    def _give_up(self, error: OSError) -> None:
+    def _give_up(self, error: Exception) -> None:
+        """Whatever goes wrong in there: the training matters more."""
         self._writer = None
-        self._report.note(f"TensorBoard's files can't be written any more ({error.strerror}); the training goes on")
+        reason = " ".join(str(error).split()) or type(error).__name__
+        self._report.note(f"TensorBoard's files can't be written any more ({reason}); the training goes on")

@@ -129,6 +129,7 @@ class Training:
             ranks=processes.ranks,
             stride=network.spec.network.max_stride,
             preprocess=task.preprocess,
+            cache_bytes=round(settings.cache * 2**30),
         )
         self.steps_an_epoch = -(-len(self.loader) // settings.accumulate)
         self.network = network.to(processes.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

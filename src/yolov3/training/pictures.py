@@ -88,6 +88,11 @@ class TrainingPictures:
                     self.bad[candidate] = str(error)
         raise DataError(f"none of {len(self)} pictures can be used; the first: {self.bad[0]}")
 
+    def expected_bytes(self) -> int:
+        """About the memory that all pictures together would take, by those in memory now; 0 while there is none."""
+        with self._lock:
+            return self.cached_bytes * len(self) // max(len(self._cache), 1)
+
     def _read(self, index: int) -> Example:
         sample = self.samples[index]
         image = read_image(sample.image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ class Plan:
         available: bytes that the machine has for it; None where that can't be told.
         faster: options and by how much a step would be faster, the largest gain first.
         waiting: part of the time that the network waits for pictures, 0 to 1.
+        cache: GiB that the pictures in memory may take.
+        pictures: GiB that all of them would take, about.
     """
 
     pictures_per_second: float
@@ -38,6 +41,8 @@ class Plan:
     available: int | None
     faster: list[tuple[str, float]]
     waiting: float
+    cache: float
+    pictures: float
 
     @property
     def seconds(self) -> float:
@@ -57,8 +62,13 @@ class Plan:
         if self.faster:
             gains = ", ".join(f"{option} ({duration(self.seconds / gain)})" for option, gain in self.faster)
             lines.append(f"faster with {gains}")
+        if self.pictures > self.cache:
+            lines.append(
+                f"pictures would take about {self.pictures:.1f} GiB of memory and may take {self.cache:g}, so most are "
+                f"read again each time: --cache {math.ceil(self.pictures)} keeps all"
+            )
         if self.waiting > 0.1:
-            lines.append(f"the network waits for pictures {self.waiting:.0%} of the time: more --workers, or --cache")
+            lines.append(f"the network waits for pictures {self.waiting:.0%} of the time: more --workers")
         return lines
 
 
@@ -107,6 +117,8 @@ def make_plan(training: Training) -> Plan:
         available=available_memory(),
         faster=gains(spec, settings.size_wh, settings.freeze),
         waiting=waiting / (computing + waiting),
+        cache=settings.cache,
+        pictures=training.loader.pictures.expected_bytes() / 2**30,
     )
 
 

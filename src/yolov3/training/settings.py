@@ -50,6 +50,7 @@ class Settings:
         balanced: show pictures of rare classes more often.
         augment: how pictures are changed.
         workers: threads that prepare pictures.
+        cache: GiB of memory, of each process, for pictures that were read, from 0.
         save_minutes: a checkpoint at least every so many minutes, above 0; there is one after every epoch too.
 
     Raises:
@@ -80,6 +81,7 @@ class Settings:
     balanced: bool = False
     augment: AugmentSettings = field(default_factory=lambda: PRESETS["modern"])
     workers: int = 2
+    cache: float = 1.0
     save_minutes: float = 10.0
 
     def __post_init__(self) -> None:
@@ -87,7 +89,7 @@ class Settings:
             _check(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
         for name in ("seed", "patience", "freeze", "workers"):
             _check(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
-        for name in ("weight_decay", "clip", "warm_up", "focal"):
+        for name in ("weight_decay", "clip", "warm_up", "focal", "cache"):
             _check(name, getattr(self, name), 0 <= getattr(self, name) < math.inf, "a number from 0")
         for name in ("momentum", "average", "label_smoothing"):
             _check(name, getattr(self, name), 0 <= getattr(self, name) < 1, "0 to below 1")
