@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from yolov3.darknet import import_cfg
 from yolov3.graph import lower
 from yolov3.postprocess import Thresholds, head_candidates
 from yolov3.spec import read_spec, write_spec
 
 from .engines import ENGINES, OpenCVNet, assert_close, engine_heads, load, numpy_heads, random_image
-from .family import TINY_ANCHORS, tiny_sections, yolov3_sections
+from .family import TINY_ANCHORS, tiny_sections, yolov3_sections, yolov4_sections, yolov4_tiny_sections
 from .oracle import sigmoid
 from .writer import (
     Section,
@@ -73,6 +74,8 @@ def pyramid(
 
 
 CASES: dict[str, list[Section]] = {
+    "yolov4": yolov4_sections(classes=2, divide=16, width=96, height=64),
+    "yolov4-tiny": yolov4_tiny_sections(classes=2, divide=8, width=96, height=64),
     "one class, two anchors": [*stem(), *head((1, 0), 1, (8.5, 9.25, 40, 60))],
     "three scales": three_scale_tiny(),
     "five heads": five_heads(),
@@ -143,6 +146,24 @@ def test_custom_network(case: str, tmp_path: Path) -> None:
     assert read_spec(write_spec(model.spec), "again") == model.spec
     if case in CASES:
         assert_close(OpenCVNet(text, data).heads(image), expected, 5e-5)
+
+
+@pytest.mark.parametrize(
+    ("sections", "layers", "size", "strides"),
+    [(yolov4_sections(), 162, 257_717_640, [8, 16, 32]), (yolov4_tiny_sections(), 38, 24_251_276, [16, 32])],
+    ids=["yolov4", "yolov4-tiny"],
+)
+def test_the_yolov4_family_has_the_size_of_its_published_weights(
+    sections: list[Section], layers: int, size: int, strides: list[int]
+) -> None:
+    network = import_cfg(cfg_text(sections), "x.cfg")
+    assert len(sections) == 1 + layers
+    assert 20 + 4 * sum(stored.convolution.stored_values for stored in network.order) == size
+    assert [item.stride for item in network.spec.network.heads] == strides
+    assert network.spec.anchors.masks == (
+        ((0, 1, 2), (3, 4, 5), (6, 7, 8)) if layers == 162 else ((1, 2, 3), (3, 4, 5))
+    )
+    assert len(network.notes) == 1 and "stretches pictures unless letter_box=1" in network.notes[0]
 
 
 def our_boxes(heads: list[np.ndarray], model_heads: tuple, nc: int, width: int, height: int) -> list[np.ndarray]:
