@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..training.progress import Progress
     from ..training.session import Prepared
     from ..training.settings import Settings
+    from ..training.transfer import Backbone
 
 DEFAULT_FOLDER = Path("runs/train/exp")
 
@@ -36,6 +37,11 @@ what = options.together(
     ),
     options.darknet,
     click.option("--start", metavar="NAME|FILE", help="Another model to take weights from, where they fit."),
+    click.option(
+        "--backbone",
+        type=options.FilePath,
+        help="Darknet weights cut behind a layer (darknet53.conv.74) for the first layers, the rest random.",
+    ),
     click.option("--scratch", is_flag=True, help="Start from random weights."),
     click.option(
         "--anchors",
@@ -81,6 +87,7 @@ where = options.together(
     click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or mps."),
     click.option("--threads", type=click.IntRange(1), help="For the network; default all cores."),
     click.option("--workers", default=2, show_default=True, help="Threads that prepare pictures."),
+    click.option("--cache", default=1.0, show_default=True, metavar="GIB", help="Memory for pictures that were read."),
     click.option("--output", type=options.FilePath, help=f"New folder for everything; default {DEFAULT_FOLDER}."),
     click.option("--save-minutes", default=10.0, show_default=True, help="A checkpoint at least so often."),
     click.option("--tensorboard", is_flag=True, help="Write TensorBoard's files too."),
@@ -218,7 +225,7 @@ def prepare_training(data: Path, given: Mapping[str, Any]) -> tuple[Prepared, Se
         base,
         settings,
         scratch=scratch,
-        start=None if given["start"] is None else load_start(given["start"]),
+        start=load_start(given, spec, len(loaded.names)),
         anchors=given["anchors"],
         decoding=given["decoding"],
     )
@@ -232,12 +239,13 @@ def open_model(given: Mapping[str, Any]) -> tuple[Model | Spec, tuple[int, int],
     from .show import load_any_spec
 
     reference = given["model"]
-    if given["scratch"] and given["start"] is not None:
-        raise UsageError("--scratch and --start: expected one of them")
+    begins = [name for name in ("scratch", "start", "backbone") if given[name]]
+    if len(begins) > 1:
+        raise UsageError(f"{' and '.join(f'--{name}' for name in begins)}: expected one of them")
     bare = Path(reference).suffix.lower() in (".yaml", ".yml")
-    if bare or ((given["scratch"] or given["start"] is not None) and given["weights"] is None):
+    if bare or (begins and given["weights"] is None):
         spec, size_wh = load_any_spec(reference)
-        return spec, size_wh, given["start"] is None
+        return spec, size_wh, begins in ([], ["scratch"])
     loaded = load_model(
         reference, DarknetOptions(given["weights"], given["names"], given["masks"], given["allow_extra"])
     )
@@ -245,11 +253,16 @@ def open_model(given: Mapping[str, Any]) -> tuple[Model | Spec, tuple[int, int],
     return loaded.model, loaded.model.size_wh, given["scratch"]
 
 
-def load_start(reference: str) -> Model:
-    """The model that `--start` names."""
+def load_start(given: Mapping[str, Any], spec: Spec, nc: int) -> Model | Backbone | None:
+    """The model that `--start` names, or the first layers of `--backbone` for this network with `nc` classes."""
     from ..runtime.loading import load_model
+    from ..training.transfer import Backbone, with_classes
 
-    return load_model(reference).model
+    if given["backbone"] is not None:
+        backbone, notes = Backbone.read(given["backbone"], with_classes(spec, nc))
+        options.print_notes(notes)
+        return backbone
+    return None if given["start"] is None else load_model(given["start"]).model
 
 
 def frozen_rows(freeze: str | None, spec: Spec) -> int:

@@ -199,17 +199,23 @@ def with_training_batch_norm(model: Model) -> Model:
     given = model.batch_norm
     if given.inside and given.epsilon > 0:
         return model
+    tensors = to_training_batch_norm(model.tensors, given)
+    return replace(model, tensors=tensors, batch_norm=TRAINING_BATCH_NORM)
+
+
+def to_training_batch_norm(tensors: Mapping[str, NDArray[Any]], given: BatchNorm) -> dict[str, NDArray[Any]]:
+    """The tensors of a network, or of a part of one, for `TRAINING_BATCH_NORM`; see `with_training_batch_norm`."""
     epsilon = TRAINING_BATCH_NORM.epsilon
-    tensors = dict(model.tensors)
-    for convolution in model.spec.network.convolutions:
-        if not convolution.batch_norm:
+    converted = dict(tensors)
+    for variance in tensors:
+        if not variance.endswith(".bn.running_var"):
             continue
-        scale, variance = f"{convolution.name}.bn.weight", f"{convolution.name}.bn.running_var"
+        scale = variance.removesuffix("running_var") + "weight"
         values = np.asarray(tensors[variance], np.float64)
         deviation = np.sqrt(values) + given.epsilon if not given.inside else np.sqrt(values)
-        converted = np.maximum(deviation**2 - epsilon, 0)
+        inside = np.maximum(deviation**2 - epsilon, 0)
         with np.errstate(divide="ignore", invalid="ignore"):  # what comes of it is refused as not finite
-            factor = np.sqrt(converted + epsilon) / deviation
-        tensors[variance] = converted.astype(np.float32)
-        tensors[scale] = (tensors[scale] * factor).astype(np.float32)
-    return replace(model, tensors=tensors, batch_norm=TRAINING_BATCH_NORM)
+            factor = np.sqrt(inside + epsilon) / deviation
+        converted[variance] = inside.astype(np.float32)
+        converted[scale] = (tensors[scale] * factor).astype(np.float32)
+    return converted

@@ -32,7 +32,7 @@ from .planner import make_plan
 from .processes import ALONE, Processes, is_lost
 from .run import RunFolder
 from .settings import Settings
-from .transfer import start_from_model, start_from_scratch, with_classes, with_decoding
+from .transfer import Backbone, start_from_backbone, start_from_model, start_from_scratch, with_classes, with_decoding
 from .validate import NetworkDetector, validate
 
 Anchors = Literal["auto", "keep", "fit"]
@@ -94,7 +94,7 @@ def prepare(
     settings: Settings,
     *,
     scratch: bool = False,
-    start: Model | None = None,
+    start: Model | Backbone | None = None,
     anchors: Anchors = "auto",
     decoding: Decoding = "auto",
 ) -> Prepared:
@@ -105,7 +105,7 @@ def prepare(
         base: the model to start from, or the network alone.
         settings: how it will be trained.
         scratch: take nothing but the network from `base`.
-        start: another model to take weights from, where they fit.
+        start: another model, or the first layers of one, to take weights from, where they fit.
         anchors: "fit" makes new ones for the data, "keep" keeps those of `base`, "auto" makes new ones where those fit
             badly.
         decoding: "darknet" or "scaled" (`xy_scale: 2, wh: square`); "auto" is what suits the recipe.
@@ -127,6 +127,8 @@ def prepare(
     weights = None if scratch else start or given
     if weights is None:
         begun = start_from_scratch(spec, settings.seed)
+    elif isinstance(weights, Backbone):
+        begun = start_from_backbone(spec, weights, settings.seed)
     else:
         begun = start_from_model(spec, dataset.names, weights, settings.seed)
     begun.network.freeze(settings.freeze)
@@ -228,7 +230,7 @@ def readable(samples: Sequence[Sample]) -> list[Sample]:
     return found
 
 
-def describe(weights: Model | None) -> dict[str, Any] | None:
+def describe(weights: Model | Backbone | None) -> dict[str, Any] | None:
     """Where first weights came from, for the model file."""
     return None if weights is None else {"model": Path(weights.origin).name, "source": without_cfg(weights.source)}
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from ..modelfile import Model
+from ..darknet import read_backbone, weight_order
+from ..modelfile import BatchNorm, Model
 from ..spec import Head, Spec
 from ..spec.primitives import Convolution
-from .network import Network, with_training_batch_norm
+from ..zoo import file_sha256
+from .network import Network, to_training_batch_norm, with_training_batch_norm
 
 # How sure a new head is at first that a place holds an object (arXiv 1708.02002, section 4.1: π = 0.01).
 PRIOR = 0.01
@@ -28,6 +35,32 @@ class Start:
 
     network: Network
     notes: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """Weights of a network's first layers.
+
+    Attributes:
+        tensors: as in a model file, for batch normalisation as it is trained.
+        origin: the file, for messages.
+        source: what a model file says of it, JSON-ready.
+    """
+
+    tensors: Mapping[str, NDArray[np.float32]]
+    origin: str
+    source: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str], spec: Spec) -> tuple[Backbone, list[str]]:
+        """Read a Darknet weight set that was cut behind a layer (`darknet53.conv.74`), and notes about it.
+
+        Raises:
+            ModelError: it isn't one, or ends elsewhere than behind a layer of `spec`.
+        """
+        _, tensors, notes = read_backbone(path, weight_order(spec))
+        source = {"files": [{"name": Path(path).name, "sha256": file_sha256(path)}]}
+        return cls(to_training_batch_norm(tensors, BatchNorm()), str(path), source), notes
 
 
 def with_classes(spec: Spec, nc: int) -> Spec:
@@ -53,6 +86,20 @@ def start_from_scratch(spec: Spec, seed: int) -> Start:
     network.initialise(torch.Generator().manual_seed(seed))
     set_head_biases(network)
     return Start(network, ["random weights: nothing is taken from another model"])
+
+
+def start_from_backbone(spec: Spec, backbone: Backbone, seed: int) -> Start:
+    """The first layers' weights from a backbone, random ones behind them.
+
+    Raises:
+        ModelError: the backbone has weights that are not finite.
+    """
+    network = Network(spec)
+    network.initialise(torch.Generator().manual_seed(seed))
+    set_head_biases(network)
+    network.load_arrays(backbone.tensors)
+    count = len(spec.network.tensor_shapes())
+    return Start(network, [f"{len(backbone.tensors)} of {count} tensors are {backbone.origin}'s, the rest random"])
 
 
 def start_from_model(spec: Spec, names: Sequence[str], model: Model, seed: int) -> Start:
