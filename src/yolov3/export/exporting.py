@@ -197,8 +197,7 @@ def export_model(
     )
     with staged(path, beside) as target:
         tell(f"writing {path.name}")
-        writer, kept = _writer(kind, model, signature, inputs)
-        writer.save(target, _describer(model, signature, kept, None))
+        writer, kept = write_network(model, target, signature, inputs)
         tell("comparing it with the model")
         proven = load_exported(target)
         written = prove(
@@ -231,6 +230,23 @@ def _reference(kind: str) -> str:
     if kind == "ncnn" and find_spec("onnxruntime") and find_spec("onnx"):
         return "onnxruntime"
     return DEFAULT_ENGINE
+
+
+def write_network(
+    model: Model, path: Path, signature: Signature, inputs: Iterable[Any] = ()
+) -> tuple[Writer, tuple[str, ...]]:
+    """Write an exported network without proving it; `export_model` is what others want.
+
+    Args:
+        model, path, signature: as in `export_model`.
+        inputs: for "int8": what calibrates, from `calibration_inputs`.
+
+    Returns:
+        What writes it again with more to say, and the layers that an 8-bit network keeps in float.
+    """
+    writer, kept = _writer(KINDS[path.suffix.lower()], model, signature, inputs)
+    writer.save(path, _describer(model, signature, kept, None))
+    return writer, kept
 
 
 def _writer(kind: str, model: Model, signature: Signature, inputs: Iterable[Any]) -> tuple[Writer, tuple[str, ...]]:

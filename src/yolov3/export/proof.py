@@ -165,7 +165,10 @@ def compare_outputs(
     if signature.outputs == "raw":
         difference = max(largest(one, other) for one, other in zip(raw, outputs, strict=True))
         outputs = decode_all(outputs, heads, nc)
-    box, score = differences((boxes, scores), outputs)
+    # How far outside of the picture a box ends is nothing that anybody sees.
+    limit = 2 * max(max(head.shape[1:]) * given.stride for head, given in zip(raw, heads, strict=True))
+    near = [np.clip(each, -limit, limit) for each in (boxes, outputs[0])]
+    box, score = differences((near[0], scores), [near[1], outputs[1]])
     return Figures(1, difference, box, score, 0, peak)
 
 
