@@ -549,6 +549,20 @@ def test_fault_12_over_long(extra: bytes, expected: str, cli: Cli, tmp_path: Pat
     assert all(np.array_equal(model.tensors[name], expected_model.tensors[name]) for name in model.tensors)
 
 
+def test_fault_12_a_huge_file_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.weights"
+    with path.open("wb") as file:
+        file.write(header())
+        file.truncate(1 << 32)  # a hole, not bytes on the disk
+    network = import_cfg(TINY, "x.cfg")
+
+    def run() -> None:
+        with pytest.raises(ModelError, match="floats more than the cfg needs"):
+            network.read_weights(path)
+
+    assert peak_memory(run) < 1 << 20
+
+
 GOLDEN_HEADERS = {
     (0, 1, 0, 32_013_312): "00000000 01000000 00000000 007ce801",
     (0, 2, 0, 32_013_312): "00000000 02000000 00000000 007ce801 00000000",
