@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,6 +148,24 @@ def test_anchors(cli: Cli, dataset: Path, tmp_path: Path) -> None:
     assert len(report["anchors"]) == 4 and {"mean_iou", "recall", "baseline"} <= set(report)
     assert picture.read_text().startswith("<svg")
     assert cli("show", own).code == 0
+
+
+def test_results_and_anchors_need_no_pictures(cli: Cli, dataset: Path, tmp_path: Path) -> None:
+    pytest.importorskip("faster_coco_eval")
+    assert cli("data", "convert", dataset, tmp_path / "out", "--to", "coco", "--split", "val").code == 0
+    (truth,) = (tmp_path / "out" / "annotations").iterdir()
+    shutil.rmtree(tmp_path / "out" / "images")
+    entries = [
+        {**{key: annotation[key] for key in ("image_id", "category_id", "bbox")}, "score": 0.9}
+        for annotation in json.loads(truth.read_text())["annotations"]
+    ]
+    (tmp_path / "results.json").write_text(json.dumps(entries))
+    run = cli("evaluate", truth, "--from-predictions", tmp_path / "results.json", "--json", "--no-save")
+    assert run.code == 0, run.err
+    assert json.loads(run.out)["metrics"]["AP"] == 1
+    assert cli("evaluate", truth, "--no-save").code == 3
+    fitted = cli("anchors", truth, "--model", "yolov3-tiny", "--clusters", "2")
+    assert fitted.code == 0, fitted.err
 
 
 def test_evaluate(cli: Cli, dataset: Path, tmp_path: Path, photo: Path) -> None:

@@ -79,7 +79,7 @@ class AnchorReport(Coverage):
         first = "replace the anchors" if self.worthwhile else "keep the anchors"
         few = ""
         if self.boxes < 50 * len(self.anchors):
-            few = f"; with {self.boxes} boxes for {len(self.anchors)} anchors that says little"
+            few = f"; boxes are few for {len(self.anchors)} anchors ({self.boxes}), so that says little"
         return (
             f"{first}: new ones change the mean best IoU from {self.baseline.mean_iou:.3f} to {self.mean_iou:.3f} and "
             f"the best possible recall from {self.baseline.recall:.1%} to {self.recall:.1%}{few}"
@@ -135,8 +135,8 @@ def measure_anchors(shapes: Float64, anchors: Float64 | Sequence[Sequence[float]
     iou = best_iou(shapes, ordered)[1]
     within = np.zeros(len(shapes), bool)
     for anchor in ordered:
-        factor = np.maximum(shapes / anchor, anchor / shapes)
-        within |= factor.max(axis=1) <= RECALL_RATIO
+        close = np.maximum(shapes / anchor, anchor / shapes) <= RECALL_RATIO
+        within |= close[:, 0] & close[:, 1]
     recall = float(np.mean(iou >= RECALL_IOU))
     return Coverage(ordered.tolist(), float(iou.mean()), recall, float(within.mean()))
 

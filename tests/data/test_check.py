@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image, ImageFilter
 
 from yolov3.data import CHECKS, Problem, check_dataset, load_dataset
 from yolov3.data.looks import NEAR_BITS, difference_hash
-from yolov3.errors import UsageError
+from yolov3.errors import DataError, UsageError
 
 from .makers import ROW, coco, codes, fingerprint, found, voc, voc_object, voc_xml, write_picture, yolo
 
@@ -118,6 +119,28 @@ def test_pictures_that_cannot_be_decoded_are_named(tmp_path: Path, content: byte
     assert len(found(data, "picture-bad")) == 1
     assert found(data, "picture-bad")[0].startswith("images/train/a.png: ")
     assert found(data, "picture-bad", labels_only=True) == []
+
+
+def test_fault_53_no_cache_is_left_beside_the_labels_or_read_from_there(tmp_path: Path) -> None:
+    """Labels are read anew each time: a file that another tool left as its cache is neither used nor touched."""
+    data = yolo(tmp_path, {"a": ROW})
+    cache = tmp_path / "labels" / "train.cache"
+    cache.write_bytes(b"\x80\x04stale")
+    before = set(tmp_path.rglob("*"))
+    assert check_dataset(data).splits["train"].boxes == 1
+    (tmp_path / "labels" / "train" / "a.txt").write_text(f"{ROW}\n2 0.5 0.5 0.2 0.2\n")
+    assert check_dataset(data).splits["train"].boxes == 2
+    assert set(tmp_path.rglob("*")) == before
+    assert cache.read_bytes() == b"\x80\x04stale"
+
+
+@pytest.mark.parametrize("name", ["data.zip", "data.tar", "data.tar.gz", "data.yaml.zip"])
+def test_fault_54_archives_are_refused_and_never_unpacked(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
+        archive.writestr("../data.yaml", "train: images\nnames: [cat]\n")
+    with pytest.raises(DataError, match="no dataset, expected"):
+        check_dataset(tmp_path / name)
+    assert [path.name for path in tmp_path.rglob("*")] == [name]
 
 
 def test_turned_pictures_are_noted_and_boxes_taken_as_displayed(tmp_path: Path) -> None:

@@ -199,6 +199,22 @@ def test_labels_only_asks_for_no_picture(tmp_path: Path) -> None:
     assert codes(check_dataset(file, labels_only=True)) == []
 
 
+def test_boxes_alone_need_no_pictures(tmp_path: Path) -> None:
+    file = coco(tmp_path)
+    boxes = load_dataset(file).samples["val"][0].boxes
+    for picture in (tmp_path / "images").iterdir():
+        picture.unlink()
+    with pytest.raises(DataError, match="isn't there, expected a picture"):
+        load_dataset(file)
+    sample = load_dataset(file, need_pictures=False, bad_labels="skip-image").samples["val"][0]
+    np.testing.assert_array_equal(sample.boxes, boxes)
+    coco(tmp_path, changed("images", 0, "width", to=0))
+    for picture in (tmp_path / "images").iterdir():
+        picture.unlink()
+    with pytest.raises(DataError, match="can't be read"):
+        _ = load_dataset(file, need_pictures=False).samples["val"][0].size_wh
+
+
 def test_real_coco128(shared: Path) -> None:
     file = shared / "coco128" / "instances.json"
     report = check_dataset(file)

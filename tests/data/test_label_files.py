@@ -249,7 +249,7 @@ def test_fault_51_bad_labels_policy(tmp_path: Path) -> None:
         load_dataset(data)
     words = r"\(`--bad-labels skip-row` leaves it out; 3 more are wrong: `yolov3 data check` lists all\)$"
     assert re.search(rf"a\.txt:2: .*{words}", str(error.value))
-    with pytest.raises(DataError, match="NUL byte.*`--bad-labels skip-image` leaves the picture out"):
+    with pytest.raises(DataError, match=r"NUL byte.*`--bad-labels skip-image` leaves the picture out"):
         load_dataset(data, bad_labels="skip-row")
     dataset = load_dataset(data, bad_labels="skip-image")
     assert [sample.image.stem for sample in dataset.samples["train"]] == ["b"]

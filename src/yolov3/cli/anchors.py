@@ -53,7 +53,7 @@ def anchors(data: Path, model: str, write: str | None, picture: str | None, as_j
             raise UsageError(f"{option} {path}: expected a name that ends in {suffix}")
     spec, own_size = load_any_spec(model)
     size_wh = own_size if given["size"] is None else parse_size(given["size"], spec)
-    samples = dataset.load(data, given, ("train",)).samples
+    samples = dataset.load(data, given, ("train",), need_pictures=False).samples
     shapes = box_shapes((sample for members in samples.values() for sample in members), size_wh)
     report = suggest_anchors(
         shapes, spec, size_wh, clusters=given["clusters"], scales=given["scales"], seed=given["seed"]

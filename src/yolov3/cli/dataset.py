@@ -31,18 +31,23 @@ bad_labels = _bad_labels("error")
 bad_rows_skipped = _bad_labels("skip-row")  # where a few rows more or less change nothing
 
 
-def load(path: Path, given: Mapping[str, Any], default_split: Sequence[str] | None = None) -> Dataset:
+def load(
+    path: Path, given: Mapping[str, Any], default_split: Sequence[str] | None = None, *, need_pictures: bool = True
+) -> Dataset:
     """The dataset that `path` and the options split, images and bad_labels name; says what is left out.
 
     Args:
         path: DATA.
         given: the options.
         default_split: without `--split` the first of these that the dataset has is loaded; None for all.
+        need_pictures: as in `load_dataset`.
     """
     from ..data import load_dataset
 
     split = given["split"] or default_split
-    dataset = load_dataset(path, split=split, images=given["images"], bad_labels=given["bad_labels"])
+    dataset = load_dataset(
+        path, split=split, images=given["images"], bad_labels=given["bad_labels"], need_pictures=need_pictures
+    )
     left_out = sum(problem.severity == "error" for problem in dataset.problems)
     if left_out:
         options.print_notes(

@@ -73,9 +73,10 @@ def evaluate(data: Path, split: str | None, output: Path | None, no_save: bool, 
 
     check_options(given)
     require_evaluator()
-    loaded = dataset.load(data, {"split": split, **given}, ("val", "test"))
+    runs_model = given["from_predictions"] is None
+    loaded = dataset.load(data, {"split": split, **given}, ("val", "test"), need_pictures=runs_model)
     about = {"data": data.name, "split": split_name(loaded, split)}
-    if given["from_predictions"] is None:
+    if runs_model:
         result = run_model(loaded, about, given)
     else:
         result = score_file(loaded, about, given)

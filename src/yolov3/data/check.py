@@ -145,7 +145,8 @@ def check_dataset(
         labels_only: don't open pictures (and where a YOLO folder holds none, check its label files all the same).
 
     Raises:
-        UsageError: `path` is no dataset, there is no such split, or an option doesn't fit the kind.
+        DataError: `path` is no dataset.
+        UsageError: there is no such split, or an option doesn't fit the kind.
     """
     kind, file = detect_kind(Path(path))
     try:

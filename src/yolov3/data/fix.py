@@ -126,8 +126,9 @@ def fix_dataset(
         pictures: "copy" them or "link" to them.
 
     Raises:
-        DataError: something is wrong that only its owner can settle, such as names that don't fit `nc`.
-        UsageError: `path` is no dataset, or the new folder holds something.
+        DataError: `path` is no dataset, or something is wrong that only its owner can settle, such as names that don't
+            fit `nc`.
+        UsageError: the new folder holds something, or no picture would be left.
         Yolov3Error: the folder can't be written.
     """
     source = read_dataset(path, images=images)

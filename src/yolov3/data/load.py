@@ -38,6 +38,7 @@ def load_dataset(
     split: str | Sequence[str] | None = None,
     images: str | os.PathLike[str] | None = None,
     bad_labels: BadLabels = "error",
+    need_pictures: bool = True,
 ) -> Dataset:
     """Load a dataset: a data.yaml, a COCO JSON, a Pascal VOC root, a Darknet .data file, or a folder with one.
 
@@ -52,6 +53,7 @@ def load_dataset(
         images: the pictures' folder, for COCO files and VOC roots that don't stand beside it.
         bad_labels: what to do about rows that can't be used: "error", or leave them out ("skip-row"), or leave out
             their pictures ("skip-image"); what was left out stands in the result's `problems`.
+        need_pictures: False for who uses the boxes alone: COCO and VOC files that say the pictures' sizes will do.
 
     Raises:
         DataError: the dataset, or one of its rows, can't be used; one line, with the number of further problems.
@@ -60,6 +62,9 @@ def load_dataset(
     if bad_labels not in _BAD_LABELS:
         raise UsageError(f"bad labels: {bad_labels!r}, expected one of {', '.join(_BAD_LABELS)}")
     dataset = _read_one_of(path, split, images)
+    if not need_pictures and dataset.kind in ("coco", "voc"):
+        problems = [problem for problem in dataset.problems if problem.code != "picture-missing"]
+        dataset = replace(dataset, problems=problems)
     tolerated = {"error": (), "skip-row": ("row",), "skip-image": ("row", "image")}[bad_labels]
     raise_first((problem for problem in dataset.problems if problem.scope not in tolerated), _ADVICE)
     if bad_labels == "skip-image":
