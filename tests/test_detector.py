@@ -188,6 +188,7 @@ def test_a_model_of_ones_own(rng: np.random.Generator) -> None:
         ("none.safetensors", {}, ModelError, "can't be read"),
         ("x.weights", {}, UsageError, "give --model FILE.cfg"),
         ("x.cfg", {}, UsageError, "needs its weights"),
+        ("yolov3-tiny.yaml", {}, UsageError, "describes a network without weights"),
         ("yolov3-tiny", {"weights": "x.weights"}, UsageError, "--weights goes with a Darknet .cfg"),
         ("yolov3-tiny", {"masks": "1,2,3"}, UsageError, "--masks goes with a Darknet .cfg"),
     ],

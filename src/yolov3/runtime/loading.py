@@ -91,6 +91,10 @@ def _no_such_model(text: str, suffix: str) -> ModelError | UsageError:
         return ModelError(f"{text}: not here yet; get it with: yolov3 pull {text}")
     if suffix == ".weights":
         return UsageError(f"{text}: weights alone don't say the network; give --model FILE.cfg --weights {text}")
+    if suffix in (".yaml", ".yml"):
+        return UsageError(
+            f"{text}: describes a network without weights; give a trained model, or its state dict as --weights"
+        )
     names = ", ".join(model.name for model in models)
     return ModelError(
         f"{text}: no such model; expected a name ({names}), a model file (*{SUFFIX}), a checkpoint (*.pt) or a "
