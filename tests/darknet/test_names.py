@@ -192,6 +192,14 @@ def test_the_official_tiny_weights_under_the_later_cfg(shared: Path) -> None:
     assert not load_model(folder / "yolov3-tiny-mask123.cfg", DarknetOptions(weights)).notes
 
 
+def test_official_weights_under_another_networks_cfg_are_named(shared: Path) -> None:
+    folder = shared / "darknet"
+    with pytest.raises(
+        ModelError, match=r"missing, first in layer 48 .* is the official yolov3-tiny\.weights, give the"
+    ):
+        load_model(folder / "yolov3.cfg", DarknetOptions(folder / "yolov3-tiny.weights"))
+
+
 @pytest.mark.parametrize("masks", ["1,2,3", "3,4,5/1,2,3"])
 def test_masks_for_one_head_or_all(masks: str, tmp_path: Path) -> None:
     model = load(tmp_path, TINY, masks=masks).model

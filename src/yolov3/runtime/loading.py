@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ModelError, UsageError
 from ..modelfile import SUFFIX, BatchNorm, Model, Preprocess
-from ..zoo import default_names, file_sha256, find_model, known_models, recognise_weights
+from ..zoo import OFFICIAL_WEIGHTS, default_names, file_sha256, find_model, known_models, recognise_weights
 
 if TYPE_CHECKING:
     from ..darknet import DarknetNetwork
@@ -150,7 +150,10 @@ def load_darknet(cfg: Reference, options: DarknetOptions) -> Loaded:
         raise UsageError(f"{cfg}: a Darknet cfg needs its weights; give --weights FILE")
     network = load_cfg(cfg, masks=options.masks)
     notes = list(network.notes)
-    header, tensors, weight_notes = network.read_weights(options.weights, allow_extra=options.allow_extra)
+    try:
+        header, tensors, weight_notes = network.read_weights(options.weights, allow_extra=options.allow_extra)
+    except ModelError as error:
+        raise _naming_official(error, options.weights, network) from None
     digest, mask_notes = _identify(network, options)
     if options.names is None:
         names = default_names(network.spec.nc)
@@ -182,6 +185,15 @@ def load_darknet(cfg: Reference, options: DarknetOptions) -> Loaded:
         str(options.weights),
     )
     return Loaded(model, notes + weight_notes + mask_notes)
+
+
+def _naming_official(error: ModelError, weights: Reference, network: DarknetNetwork) -> ModelError:
+    """The same error; it says so where official weights were given for another network."""
+    size = Path(weights).stat().st_size if Path(weights).is_file() else 0
+    known = next((known for known in OFFICIAL_WEIGHTS if known.size == size), None)
+    if known is None or size == 20 + 4 * sum(stored.convolution.stored_values for stored in network.order):
+        return error
+    return ModelError(f"{error}; by its size this is the official {known.name}.weights, give the cfg of {known.name}")
 
 
 def _identify(network: DarknetNetwork, options: DarknetOptions) -> tuple[str, list[str]]:
