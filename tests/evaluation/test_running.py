@@ -103,6 +103,16 @@ def test_a_detector_shows_its_stages(samples: list[Sample]) -> None:
     assert Stopwatch().speed() is None
 
 
+def test_suppression_is_what_is_left_of_the_mean_though_one_picture_was_disturbed() -> None:
+    stages = [(0.001, 0.010, 0.012), (0.001, 0.020, 0.012)]  # the second run of the second network was slow
+    speed = Stopwatch(decode=0.1, detect=0.03, pictures=2, stages=stages).speed()
+    assert speed is not None
+    assert (speed.letterbox, speed.network, speed.nms) == pytest.approx((1, 15, 0))
+    calm = Stopwatch(detect=0.03, pictures=2, stages=[(0.001, 0.010, 0.012), (0.001, 0.011, 0.014)]).speed()
+    assert calm is not None
+    assert calm.nms == pytest.approx(1.5)
+
+
 def test_results_are_those_of_calling_the_detector(samples: list[Sample]) -> None:
     detector = Detector("yolov3-tiny", size=96, conf=0.001)
     for image_id, detections in run_detector(detector, samples[:2], Stopwatch()):

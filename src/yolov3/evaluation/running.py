@@ -79,18 +79,18 @@ class Stopwatch:
     def add_stages(self, detector: object, picture: UInt8Array, whole: float) -> None:
         """Time the stages of a detector that shows them, `whole` being the seconds that it took for this picture."""
         if isinstance(detector, Staged):
-            self.stages.append(_stages(detector, picture, whole))
+            self.stages.append((*_stages(detector, picture), whole))
 
     def speed(self) -> Speed | None:
         """Means; None before the first picture."""
         if not self.pictures:
             return None
         each = 1000 / self.pictures
-        letterbox, network, nms = (
-            tuple(float(np.mean(column)) * 1000 for column in zip(*self.stages, strict=True))
-            if self.stages
-            else (None, None, None)
-        )
+        letterbox = network = nms = None
+        if self.stages:
+            letterbox, network, whole = (np.array(self.stages).mean(axis=0) * 1000).tolist()
+            # What is left of the whole. One picture's may be negative where the machine was busy: not of the mean.
+            nms = max(whole - letterbox - network, 0.0)
         return Speed(self.decode * each, letterbox, network, nms, self.detect * each, self.pictures)
 
 
@@ -135,8 +135,8 @@ def run_detector(
             progress(start + len(members), len(samples))
 
 
-def _stages(detector: Staged, picture: UInt8Array, whole: float) -> tuple[float, float, float]:
-    """Seconds of letterbox, network and suppression: the first two are run once more, the third is what is left."""
+def _stages(detector: Staged, picture: UInt8Array) -> tuple[float, float]:
+    """Seconds of letterbox and network, which are run once more for this."""
     plan = detector.plan((picture.shape[1], picture.shape[0]))
     start = time.perf_counter()
     letterbox_image(picture, plan, detector.model.preprocess.pad)
@@ -144,4 +144,4 @@ def _stages(detector: Staged, picture: UInt8Array, whole: float) -> tuple[float,
     detector.raw([picture], [plan])  # letterboxes again
     end = time.perf_counter()
     letterbox = letterboxed - start
-    return letterbox, end - letterboxed - letterbox, max(whole - (end - letterboxed), 0.0)
+    return letterbox, end - letterboxed - letterbox
