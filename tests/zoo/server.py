@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -117,6 +118,21 @@ def stalled(handler: Handler, data: bytes) -> bool:
     return True
 
 
+def slow(handler: Handler, data: bytes) -> bool:
+    """All of it, a tenth at a time with pauses shorter than any patience."""
+    start = int(handler.headers.get("Range", "bytes=0-")[6:-1])
+    handler.send_response(206 if start else 200)
+    if start:
+        handler.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+    handler.end_headers()
+    step = len(data) // 10 + 1
+    for place in range(start, len(data), step):
+        time.sleep(0.05)
+        handler.wfile.write(data[place : place + step])
+        handler.wfile.flush()
+    return True
+
+
 def no_ranges(handler: Handler, data: bytes) -> bool:
     del handler.headers["Range"]
     return False
@@ -165,6 +181,7 @@ FAULTS: dict[str, Fault] = {
     "in-circles": in_circles,
     "cut": cut,
     "stalled": stalled,
+    "slow": slow,
     "no-ranges": no_ranges,
     "other-range": other_range,
     "wrong": wrong,

@@ -37,7 +37,7 @@ def fetch(server: Server, part: Path, *paths: str, **options: float) -> list[int
     return seen
 
 
-@pytest.mark.parametrize("path", ["ok", "redirect", "no-ranges", "416", "cut"])
+@pytest.mark.parametrize("path", ["ok", "redirect", "slow", "no-ranges", "416", "cut"])
 def test_fault_152_a_place_that_gives_it(path: str, server: Server, part: Path) -> None:
     if path == "cut":  # each attempt brings a third of the rest; five are not enough, but what came is kept
         with pytest.raises(SourceError, match=r"cut/file.weights: ended after [\d,]+ of 600,000 bytes"):

@@ -262,3 +262,37 @@ def test_pull_on_the_command_line_fails_in_one_line(
     assert result.code == 1 and len(result.err.splitlines()) == 1
     assert "by hand: put yolov3-tiny.weights" in result.err
     assert cli("pull", "yolov4").code == 2
+
+
+@pytest.mark.parametrize("fault", ["slow", "cut", "wrong", "404", "redirect"])
+def test_fault_152_places_with_faults_on_the_command_line(
+    fault: str, known: OfficialWeights, cli: Cli, monkeypatch: pytest.MonkeyPatch, server: Server, cache: Path,
+    weights: bytes,
+) -> None:  # fmt: skip
+    """With a good place behind the bad one all ends well; alone, in one line and nothing wrong is kept."""
+
+    def places(*paths: str) -> None:
+        entry = replace(known, urls=tuple(map(server.url, paths)))
+        monkeypatch.setattr("yolov3.zoo.registry.OFFICIAL_WEIGHTS", (*OFFICIAL_WEIGHTS[:2], entry))
+
+    places(fault)
+    result = cli("pull", "yolov3-tiny")
+    assert result.code == (0 if fault in ("slow", "redirect") else 1)
+    if result.code:
+        assert len(result.err.splitlines()) == 1 and "by hand: put yolov3-tiny.weights" in result.err
+        kept = sorted(path.name for path in cache.iterdir())
+        assert kept == (["yolov3-tiny.weights.part"] if fault == "cut" else [])
+        places(fault, "ok")
+        assert cli("pull", "yolov3-tiny").code == 0
+    assert [path.name for path in cache.iterdir()] == ["yolov3-tiny.safetensors"]
+    assert b"".join(to_darknet(Model.load(cache / "yolov3-tiny.safetensors")).weight_chunks()) == weights
+
+
+def test_a_model_file_that_would_not_give_the_weights_again(
+    known: OfficialWeights, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    """The proof of what `pull` converts: nothing is put into place, and the download stays."""
+    monkeypatch.setattr("yolov3.zoo.pull.read_official", lambda known, path: read_official(known, path).half())
+    with pytest.raises(ModelError, match=r"yolov3-tiny.safetensors: failed its proof: the weights written from it"):
+        pull("yolov3-tiny")
+    assert [path.name for path in cache.iterdir()] == ["yolov3-tiny.weights.part"]

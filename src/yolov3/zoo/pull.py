@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
 
+from ..darknet import to_darknet
 from ..errors import ModelError, UsageError, Yolov3Error
+from ..files import staged
+from ..modelfile import Model
 from . import registry
 from .download import TIMEOUT, Progress, SourceError, download
 from .official import read_official
@@ -50,8 +54,8 @@ def pull(
     """Get official weights and make a model file of them.
 
     The weight file is taken from beside the target (`NAME.weights`) if it is there, else downloaded (into
-    `NAME.weights.part`, which a later call continues), checked by its sha256, converted and removed: `convert` writes
-    it again byte for byte.
+    `NAME.weights.part`, which a later call continues), checked by its sha256, converted and removed. The model file is
+    put into place when the weight file written from it again has the same sha256.
 
     Args:
         name: `yolov3`, `yolov3-spp` or `yolov3-tiny`.
@@ -75,7 +79,7 @@ def pull(
     given = target.with_name(f"{name}.weights")
     if given.is_file():
         _check_given(known, given)
-        read_official(known, given).save(target)
+        _convert(known, given, target)
         return target
     part = target.with_name(f"{name}.weights.part")
     _check_space(target.parent, known, part)
@@ -86,9 +90,23 @@ def pull(
             f"{name}: could not be fetched ({error}); by hand: put {name}.weights ({known.size:,} bytes, sha256 "
             f"{known.sha256}) at {given} and run this again"
         ) from None
-    read_official(known, part).save(target)
+    _convert(known, part, target)
     part.unlink()
     return target
+
+
+def _convert(known: OfficialWeights, weights: Path, target: Path) -> None:
+    """Make the model file, and prove that the weight file could be written from it byte for byte."""
+    with staged(target) as made:
+        read_official(known, weights).save(made)
+        digest = hashlib.sha256()
+        for chunk in to_darknet(Model.load(made, origin=str(target))).weight_chunks():
+            digest.update(chunk)
+        if digest.hexdigest() != known.sha256:
+            raise ModelError(
+                f"{target}: failed its proof: the weights written from it aren't {known.name}'s official ones (sha256 "
+                f"{digest.hexdigest()}, {known.sha256} expected); no file was written, please report this"
+            )
 
 
 def _make_folder(folder: Path) -> None:
