@@ -45,13 +45,16 @@ class OnnxRuntimeEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = use.threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # its errors are raised, too
         if use.few:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         self._scale = scale
         self._outputs = list(outputs)
+        self._origin = origin
         try:
-            self._session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                network, options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
         except Exception as error:  # its errors have no common base
             raise ModelError(f"{origin}: ONNX Runtime refuses it ({' '.join(str(error).split())[:200]})") from None
 
@@ -68,5 +71,9 @@ class OnnxRuntimeEngine:
 
     def __call__(self, images: NDArray[np.uint8]) -> RawHeads:
         given = images if self._scale is None else network_input(images, self._scale)
-        outputs: RawHeads = self._session.run(self._outputs, {INPUT: given})
+        try:
+            outputs: RawHeads = self._session.run(self._outputs, {INPUT: given})
+        except Exception as error:
+            words = " ".join(str(error).split())[:200]
+            raise ModelError(f"{self._origin}: ONNX Runtime can't run it ({words})") from None
         return outputs

@@ -47,6 +47,7 @@ class OpenvinoEngine:
             options["NUM_STREAMS"] = use.callers
         self._scale = scale
         self._outputs = list(outputs)
+        self._origin = origin
         try:
             self._network = core.compile_model(core.read_model(*network), "CPU", options)
         except RuntimeError as error:
@@ -65,5 +66,9 @@ class OpenvinoEngine:
 
     def __call__(self, images: NDArray[np.uint8]) -> RawHeads:
         request = self._network.create_infer_request()
-        request.infer({INPUT: images if self._scale is None else network_input(images, self._scale)})
+        try:
+            request.infer({INPUT: images if self._scale is None else network_input(images, self._scale)})
+        except RuntimeError as error:
+            words = " ".join(str(error).split())[:200]
+            raise ModelError(f"{self._origin}: OpenVINO can't run it ({words})") from None
         return [request.get_tensor(name).data.copy() for name in self._outputs]

@@ -63,6 +63,6 @@ def _read_with_sidecar(path: Path) -> Exported:
     text = read_bytes(beside, MAX_TEXT).decode(errors="replace")
     files = [path, *(other for other in companions(path) if other != beside)]
     data = tuple(read_bytes(file) for file in files)
-    exported = understand(str(exported_kind(path)), data, text, str(path))
+    exported = understand(str(exported_kind(path)), data, text, str(path), str(beside))
     check_digests(exported, files)
     return exported

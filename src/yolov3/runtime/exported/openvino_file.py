@@ -20,10 +20,11 @@ def read_openvino(path: Path) -> Exported:
     data = tuple(read_bytes(file) for file in files)
     try:
         model = openvino.Core().read_model(*data)
-    except RuntimeError as error:
-        raise ModelError(f"{path}: not an OpenVINO IR, or damaged ({' '.join(str(error).split())[-120:]})") from None
-    found = [_openvino_tensor(port) for port in model.inputs], [_openvino_tensor(port) for port in model.outputs]
-    text = model.get_rt_info(METADATA_KEY).astype(str) if model.has_rt_info(METADATA_KEY) else None
+        found = [_openvino_tensor(port) for port in model.inputs], [_openvino_tensor(port) for port in model.outputs]
+        text = model.get_rt_info(METADATA_KEY).astype(str) if model.has_rt_info(METADATA_KEY) else None
+    except (RuntimeError, UnicodeDecodeError) as error:
+        words = " ".join(str(error).split())[-120:]
+        raise ModelError(f"{path}: not an OpenVINO IR, or it or {files[1].name} is damaged ({words})") from None
     exported = understand("openvino", data, or_foreign(text, path, *found), str(path))
     check_digests(exported, files[1:])
     check_tensors(exported, *found)

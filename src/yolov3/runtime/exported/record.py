@@ -79,9 +79,9 @@ def read_bytes(path: Path, most: int = MAX_BYTES) -> bytes:
     return data
 
 
-def understand(kind: str, data: tuple[bytes, ...], text: str, origin: str) -> Exported:
-    """An exported network from its bytes and the text of its metadata."""
-    metadata = read_metadata(text, origin)
+def understand(kind: str, data: tuple[bytes, ...], text: str, origin: str, said_in: str | None = None) -> Exported:
+    """An exported network from its bytes and the text of its metadata, which may stand in a file of its own."""
+    metadata = read_metadata(text, said_in or origin)
     spec = read_spec(metadata.spec, f"{origin} (spec)")
     about = metadata.values.get("export")
     signature = Signature.from_dict(about, spec.network, metadata.preprocess.scale, origin)
