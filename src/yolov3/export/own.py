@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from ..darknet import darknet_paths, save_darknet
@@ -28,7 +29,7 @@ def save_model(
 ) -> tuple[Written, list[str]]:
     """Write a model file or Darknet's files, prove them against the model, and put them into place.
 
-    The figures aren't kept in a model file: the same model always gives the same bytes.
+    A model file keeps the figures, as `proof` of its source; Darknet's files have no place for them.
 
     Args:
         model: what to write.
@@ -53,8 +54,9 @@ def save_model(
     check_companions(path, beside)
     tell(f"writing {path.name}")
     with staged(path, beside) as target:
+        kept = model.half() if half else model
         if own:
-            (model.half() if half else model).save(target)
+            kept.save(target)
             again = Model.load(target, origin=str(path))
         else:
             # Weights alone are read back with the cfg that belongs to them, which stays behind.
@@ -66,4 +68,6 @@ def save_model(
         written = prove(
             Detector(model), Detector(again), signature, TOLERANCES["model", signature.precision], path, dataset, split
         )
+        if own:
+            replace(kept, source=kept.source | {"proof": written.to_dict()}).save(target)
     return written, notes

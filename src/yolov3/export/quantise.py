@@ -28,7 +28,7 @@ def quantise(network: onnx.ModelProto, heads: Iterable[str], inputs: Iterable[ND
 
     Weights have a scale for each output channel and 7 bits: with 8, sums of products overflow on processors without
     VNNI. Activations are unsigned 8-bit; each one's range is the mean of its smallest and largest values over the
-    calibration pictures, which a single outlier can't stretch (docs/convert.md has what was measured).
+    calibration pictures, which a single outlier can't stretch (docs/exports.md has what was measured).
 
     Args:
         network: from `emit_onnx`, float32.
