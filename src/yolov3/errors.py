@@ -44,3 +44,8 @@ def printable(text: str) -> str:
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode() for letter in text
     )
+
+
+def said(error: Exception, most: int = 200) -> str:
+    """What another library's error says, on one printable line, cut to `most` letters."""
+    return printable(" ".join(str(error).split()))[:most]

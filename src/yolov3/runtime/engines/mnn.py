@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ModelError
+from ...errors import ModelError, said
 from ...graph import Graph
 from ...graph.lowering import INPUT
 from ...graph.mnn import emit_mnn, quiet_output
@@ -54,7 +54,7 @@ class MnnEngine:
                 for _ in range(use.callers):
                     self._free.put(_Session(path, outputs, use.threads))
             except Exception as error:  # its own are plain Exceptions
-                raise ModelError(f"{origin}: MNN refuses it ({' '.join(str(error).split())[:200]})") from None
+                raise ModelError(f"{origin}: MNN refuses it ({said(error)})") from None
 
     @classmethod
     def from_graph(cls, graph: Graph, use: Use) -> MnnEngine:

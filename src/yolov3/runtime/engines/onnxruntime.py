@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from ...errors import ModelError
+from ...errors import ModelError, said
 from ...graph import Graph
 from ...graph.lowering import INPUT
 from ...graph.onnx import emit_onnx
@@ -56,7 +56,7 @@ class OnnxRuntimeEngine:
                 network, options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
         except Exception as error:  # its errors have no common base
-            raise ModelError(f"{origin}: ONNX Runtime refuses it ({' '.join(str(error).split())[:200]})") from None
+            raise ModelError(f"{origin}: ONNX Runtime refuses it ({said(error)})") from None
 
     @classmethod
     def from_graph(cls, graph: Graph, use: Use) -> OnnxRuntimeEngine:
@@ -74,6 +74,5 @@ class OnnxRuntimeEngine:
         try:
             outputs: RawHeads = self._session.run(self._outputs, {INPUT: given})
         except Exception as error:
-            words = " ".join(str(error).split())[:200]
-            raise ModelError(f"{self._origin}: ONNX Runtime can't run it ({words})") from None
+            raise ModelError(f"{self._origin}: ONNX Runtime can't run it ({said(error)})") from None
         return outputs

@@ -9,7 +9,7 @@ import numpy as np
 import openvino  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from ...errors import ModelError
+from ...errors import ModelError, said
 from ...graph import Graph
 from ...graph.lowering import INPUT
 from ...graph.onnx import emit_onnx
@@ -51,7 +51,7 @@ class OpenvinoEngine:
         try:
             self._network = core.compile_model(core.read_model(*network), "CPU", options)
         except RuntimeError as error:
-            raise ModelError(f"{origin}: OpenVINO refuses it ({' '.join(str(error).split())[:200]})") from None
+            raise ModelError(f"{origin}: OpenVINO refuses it ({said(error)})") from None
 
     @classmethod
     def from_graph(cls, graph: Graph, use: Use) -> OpenvinoEngine:
@@ -69,6 +69,5 @@ class OpenvinoEngine:
         try:
             request.infer({INPUT: images if self._scale is None else network_input(images, self._scale)})
         except RuntimeError as error:
-            words = " ".join(str(error).split())[:200]
-            raise ModelError(f"{self._origin}: OpenVINO can't run it ({words})") from None
+            raise ModelError(f"{self._origin}: OpenVINO can't run it ({said(error)})") from None
         return [request.get_tensor(name).data.copy() for name in self._outputs]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ...errors import ModelError, Yolov3Error
+from ...errors import ModelError, Yolov3Error, said
 from ...graph.signature import Tensor
 from ...modelfile import METADATA_KEY
 from .record import Exported, check_digests, check_tensors, companions, or_foreign, read_bytes, understand
@@ -23,7 +23,7 @@ def read_openvino(path: Path) -> Exported:
         found = [_openvino_tensor(port) for port in model.inputs], [_openvino_tensor(port) for port in model.outputs]
         text = model.get_rt_info(METADATA_KEY).astype(str) if model.has_rt_info(METADATA_KEY) else None
     except (RuntimeError, UnicodeDecodeError) as error:
-        words = " ".join(str(error).split())[-120:]
+        words = said(error, 2000)[-120:]
         raise ModelError(f"{path}: not an OpenVINO IR, or it or {files[1].name} is damaged ({words})") from None
     exported = understand("openvino", data, or_foreign(text, path, *found), str(path))
     check_digests(exported, files[1:])
