@@ -57,7 +57,18 @@ def test_the_official_folders_are_found(tmp_path: Path) -> None:
     (tmp_path / "annotations").mkdir()
     file = coco(tmp_path, name="annotations/instances_val2017.json")
     (tmp_path / "images").rename(tmp_path / "val2017")
-    assert load_dataset(file).samples["val"][0].image == tmp_path / "annotations" / "../val2017" / "a.png"
+    assert load_dataset(file).samples["val"][0].image == tmp_path / "val2017" / "a.png"
+
+
+def test_pictures_beside_the_folder_of_annotations_have_short_names_and_links_are_followed(tmp_path: Path) -> None:
+    coco(tmp_path / "annotations")
+    (tmp_path / "annotations" / "images").rename(tmp_path / "images")
+    (picture,) = (sample.image for sample in load_dataset(tmp_path).samples["val"][:1])
+    assert picture.parent == tmp_path / "images"
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "link").symlink_to(tmp_path / "annotations")
+    (file,) = (tmp_path / "elsewhere" / "link").glob("*.json")
+    assert load_dataset(file).samples["val"][0].image.samefile(picture)  # ".." of the link's target, not of the link
 
 
 def test_the_pictures_folder_can_be_named(tmp_path: Path) -> None:

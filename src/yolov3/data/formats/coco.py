@@ -7,6 +7,7 @@ edges of the picture's first pixel (https://cocodataset.org/#format-data).
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -72,6 +73,15 @@ def split_of(file: Path) -> str:
     """The split that a file's name tells: train, val or test; else all."""
     found = re.findall(r"train|val|test", file.stem.lower())
     return found[-1] if found else "all"
+
+
+def _short(folder: Path) -> Path:
+    """The folder without `..` where that leads to the same one: a link on the way may make it another."""
+    short = Path(os.path.normpath(folder))
+    try:
+        return short if folder.samefile(short) else folder
+    except OSError:
+        return folder
 
 
 class _Reader:
@@ -151,7 +161,7 @@ class _Reader:
             return self.images
         names = [image["file_name"] for image in list(images.values())[:20]]
         word = self.file.stem.removeprefix("instances_")
-        places = [self.file.parent / pattern.format(split=word) for pattern in _FOLDERS]
+        places = [_short(self.file.parent / pattern.format(split=word)) for pattern in _FOLDERS]
         return next((place for place in places if any(is_file(place / name) for name in names)), places[0])
 
     def _sample(self, id_: Id, image: dict[str, Any], folder: Path, annotations: list[dict[str, Any]]) -> Sample:
