@@ -17,6 +17,7 @@ import pytest
 
 from yolov3.sources import Frame, open_sources
 from yolov3.sources.container import container_of, missing_bytes
+from yolov3.sources.interlaced import AFFECTED
 from yolov3.sources.video import Video
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "video"
@@ -265,6 +266,63 @@ def test_fault_76_odd_sizes(width: int, height: int, tmp_path: Path) -> None:
     frames, error = read(path)
     assert error is None
     assert [frame.image.shape for frame in frames if frame.image is not None] == [(height // 2 * 2, width // 2 * 2, 3)]
+
+
+def write_with_av(path: Path, levels: list[int], codec: str, pixels: str, options: dict[str, str]) -> None:
+    """A video of even pictures, by the levels of their grey."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream(codec, rate=RATE, options=options)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, pixels
+        for level in levels:
+            picture = av.VideoFrame.from_ndarray(np.full((HEIGHT, WIDTH, 3), level, np.uint8), format="rgb24")
+            file.mux(stream.encode(picture.reformat(format=pixels)))
+        file.mux(stream.encode())
+
+
+def assert_levels(frames: list[Frame], levels: list[int]) -> None:
+    for frame, level in zip(frames, levels, strict=True):
+        assert frame.image is not None
+        assert frame.image.dtype == np.uint8 and frame.image.shape == (HEIGHT, WIDTH, 3)
+        assert np.abs(frame.image.astype(int) - level).max() <= 4
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p10le", "gray16le"])
+def test_fault_76_ten_bits_and_more_become_eight(pixels: str, tmp_path: Path) -> None:
+    levels = [0, 40, 80, 120, 160]
+    write_with_av(tmp_path / "clip.mkv", levels, "ffv1", pixels, {})
+    frames, error = read(tmp_path / "clip.mkv")
+    assert error is None
+    assert_levels(frames, levels)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "levels"),
+    [("mkv", [0]), ("mkv", [90] * 5), *[(suffix, [0, 40, 80, 120, 160]) for suffix in ("mpg", "ts", "mkv")]],
+    ids=["one frame", "still", "mpg", "ts", "mkv"],
+)
+def test_fault_76_interlaced_video_is_woven_or_refused_never_made_up(
+    suffix: str, levels: list[int], tmp_path: Path
+) -> None:
+    """OpenCV from 4.13 on gives old buffers for such frames, and says that all is well."""
+    path = tmp_path / f"clip.{suffix}"
+    write_with_av(path, levels, "mpeg2video", "yuv420p", {"flags": "+ildct+ilme", "b": "4000000"})
+    frames, error = read(path)
+    if AFFECTED:
+        assert frames == []
+        assert "which OpenCV" in (error or "")
+    else:
+        assert error is None
+        assert_levels(frames, levels)
+
+
+@pytest.mark.parametrize("levels", [[0], [90] * 5, [0, 0, 0, 40, 40]], ids=["one frame", "still", "black first"])
+def test_frames_that_repeat_are_not_taken_for_interlaced(levels: list[int], tmp_path: Path) -> None:
+    write_with_av(tmp_path / "clip.mkv", levels, "mpeg2video", "yuv420p", {"b": "4000000"})
+    frames, error = read(tmp_path / "clip.mkv")
+    assert error is None
+    assert [frame.index for frame in frames] == list(range(len(levels)))
+    assert_levels(frames, levels)
 
 
 def test_fault_75_a_size_that_changes_on_the_way(tmp_path: Path) -> None:

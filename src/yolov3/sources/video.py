@@ -21,6 +21,7 @@ from ..errors import DataError
 from ..images import display_name, open_regular
 from .container import container_of, missing_bytes
 from .frame import Frame
+from .interlaced import AFFECTED, refused_as_interlaced, suspicious
 
 PATIENCE = 250
 """So many frames in a row that can't be decoded end a video: behind the last frame every attempt fails."""
@@ -43,8 +44,8 @@ class Video:
     def count(self) -> int | None:
         """The frames that its header claims, as far as that is plausible; None where it doesn't say."""
         try:
-            with _open_capture(self.path, display_name(self.path)) as capture:
-                claimed = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+            with _open_capture(self.path, display_name(self.path)) as opened:
+                claimed = opened.capture.get(cv2.CAP_PROP_FRAME_COUNT)
         except DataError:
             return 1  # the one frame that tells of the error
         if not 1 <= claimed <= MAX_PLAUSIBLE_FRAMES:
@@ -59,14 +60,16 @@ class Video:
         name = display_name(self.path)
         decoded = damaged = 0
         try:
-            with _open_capture(self.path, name) as capture:
-                rate = _rate(capture, self.every)
-                for failures in _grab(capture):
+            with _open_capture(self.path, name) as opened:
+                guard = _Guard(opened, name)
+                rate = _rate(opened.capture, self.every)
+                for failures in _grab(opened.capture):
                     damaged += failures
                     index = decoded + damaged
                     decoded += 1
                     if index % self.every == 0:
-                        yield self._retrieve(capture, name, index, rate)
+                        yield from guard.check(self._retrieve(opened.capture, name, index, rate), index)
+                yield from guard.end()
         except DataError as error:
             yield Frame(name, None, str(error), self.path)
             return
@@ -89,6 +92,55 @@ class Video:
         if damaged:
             return f"{damaged} damaged frames were left out; {decoded} frames were decoded"
         return None if decoded else "no frame could be decoded"
+
+
+class _Guard:
+    """Lets frames through until one is what OpenCV makes up for an interlaced one; see `interlaced`.
+
+    Such a frame repeats the one before, so the first waits for the second. Frames that really repeat are asked about
+    once a video.
+    """
+
+    def __init__(self, opened: _Opened, name: str) -> None:
+        self._opened, self._name = opened, name
+        self._asking = AFFECTED
+        self._last: Frame | None = None
+        self._waiting: list[Frame] = []
+        self._index = 0
+
+    def check(self, frame: Frame, index: int) -> Iterator[Frame]:
+        """The frames that may go on. Raises DataError at an interlaced one."""
+        if not self._asking or frame.image is None:
+            yield frame
+            return
+        before, self._last, self._index = self._last, frame, index
+        if before is None:
+            self._waiting.append(frame)
+            return
+        if before.image is not None and suspicious(frame.image, before.image):
+            self._ask()
+        yield from self._release()
+        yield frame
+
+    def end(self) -> Iterator[Frame]:
+        """The frame that still waits, if it is the only one."""
+        if self._waiting:
+            self._ask()
+        yield from self._release()
+
+    def _release(self) -> Iterator[Frame]:
+        waiting, self._waiting = self._waiting, []
+        yield from waiting
+
+    def _ask(self) -> None:
+        self._asking = False
+        self._last = None
+        opened = self._opened
+        if refused_as_interlaced(opened.address, self._index + 1, opened.held_to, opened.descriptor):
+            raise DataError(
+                f"{self._name}: interlaced at frame {self._index}, which OpenCV {cv2.__version__} can't convert; "
+                "deinterlace it first (ffmpeg -i IN -vf yadif OUT) or install 'opencv-python-headless<4.13'"
+            )
 
 
 def _time(capture: cv2.VideoCapture, index: int) -> float | None:
@@ -120,8 +172,25 @@ _OPTIONS, _LOG_LEVEL, _QUIET = "OPENCV_FFMPEG_CAPTURE_OPTIONS", "OPENCV_FFMPEG_L
 _ENVIRONMENT_LOCK = threading.Lock()
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A video that is open.
+
+    Attributes:
+        capture: OpenCV's.
+        address: the file as OpenCV takes it.
+        descriptor: the open file.
+        held_to: the environment that holds FFmpeg to this container.
+    """
+
+    capture: cv2.VideoCapture
+    address: str
+    descriptor: int
+    held_to: dict[str, str]
+
+
 @contextmanager
-def _open_capture(path: Path, name: str) -> Iterator[cv2.VideoCapture]:
+def _open_capture(path: Path, name: str) -> Iterator[_Opened]:
     """Open a video file and release it again.
 
     Raises:
@@ -132,15 +201,16 @@ def _open_capture(path: Path, name: str) -> Iterator[cv2.VideoCapture]:
         container = container_of(file)
         if container is None:
             raise DataError(f"{name}: no video file (MP4, MOV, MKV, WebM, AVI, MPEG, WMV, FLV, Ogg expected)")
+        address = _address(path, file.fileno())
         with _held_to(container):
-            capture = cv2.VideoCapture(_address(path, file.fileno()), cv2.CAP_FFMPEG)
+            capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG)
         stack.callback(capture.release)
         if not capture.isOpened():
             missing = missing_bytes(path)
             cause = f"it is cut off, {missing} bytes are missing" if missing else "it is damaged or has no video"
             raise DataError(f"{name}: no frame could be decoded: {cause}")
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-        yield capture
+        yield _Opened(capture, address, file.fileno(), {_OPTIONS: _allowed(container), _LOG_LEVEL: "16"})
 
 
 def _address(path: Path, descriptor: int) -> str:
@@ -154,13 +224,18 @@ def _address(path: Path, descriptor: int) -> str:
     return absolute
 
 
+def _allowed(container: str) -> str:
+    """OpenCV's option that lets FFmpeg read files of this container alone."""
+    return f"protocol_whitelist;file|format_whitelist;{container}"
+
+
 @contextmanager
 def _held_to(container: str) -> Iterator[None]:
     """While a capture opens, allow FFmpeg only this container and local files, and keep it from writing to stderr.
 
     OpenCV takes these options from environment variables alone.
     """
-    wanted = {_OPTIONS: f"protocol_whitelist;file|format_whitelist;{container}"}
+    wanted = {_OPTIONS: _allowed(container)}
     with _ENVIRONMENT_LOCK:
         before = {key: os.environ.get(key) for key in (_OPTIONS, _LOG_LEVEL)}
         if before[_OPTIONS]:
