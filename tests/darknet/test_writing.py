@@ -271,8 +271,6 @@ def test_a_head_on_the_picture() -> None:
     [
         (["[-1, 1, nn.ZeroPad2d, [[0, 1, 0, 1]]]", "[-1, 1, nn.MaxPool2d, [2, 1, 0]]"],
          "net.yaml:8: row 2 (nn.ZeroPad2d): pads by 0, which no Darknet can; expected padding by -.inf"),
-        (["[-1, 1, nn.ConstantPad2d, [[1, 1, 1, 1], -.inf]]", "[-1, 1, Conv, [8, 3, 1, {padding: 0}]]"],
-         "net.yaml:8: row 2 (nn.ConstantPad2d): pads what is not only max-pooled"),
         (["[-1, 1, nn.ConstantPad2d, [[1, 0, 1, 0], -.inf]]", "[-1, 1, nn.MaxPool2d, [2, 1, 0]]"],
          "net.yaml:9: row 3 (nn.MaxPool2d): padded 1, 0, 1, 0 (left, right, top, bottom), but Darknet pads all"),
         (["[-1, 1, nn.ConstantPad2d, [[0, 1, 1, 0], -.inf]]", "[-1, 1, nn.MaxPool2d, [2, 1, 0]]"],

@@ -88,7 +88,7 @@ def described(operation: Operation) -> tuple[object, ...]:
         ("[-1, 1, nn.MaxPool2d, [2]]", [("pool", 8, 2, 2, (0, 0, 0, 0))]),
         ("[-1, 1, nn.MaxPool2d, [3, 1, 1]]", [("pool", 8, 3, 1, (1, 1, 1, 1))]),
         ("[-1, 1, nn.ZeroPad2d, [[1, 2, 3, 4]]]", [("Pad", 8, (1, 3, 2, 4))]),
-        ("[-1, 1, nn.ConstantPad2d, [[0, 1, 0, 1], -.inf]]", [("Pad", 8, (0, 0, 1, 1))]),
+        ("[-1, 1, nn.ConstantPad2d, [[0, 1, 0, 1], 0.5]]", [("Pad", 8, (0, 0, 1, 1))]),
         ("[-1, 1, nn.Upsample, [None, 2, 'nearest']]", [("Upsample", 8, 2)]),
         ("[[0, 0], 1, Concat, [1]]", [("Concat", 16, (0, 0))]),
         ("[[0, 0], 1, Add, []]", [("Add", 8, "linear")]),

@@ -164,6 +164,12 @@ def test_width_multiple_scales_channels_to_multiples_of_8(width: float, channels
 
 # --- what is refused ---------------------------------------------------------------------------------------------
 
+
+def behind_row_4(*rows: str) -> str:
+    """Rows 5 and on, before Detect."""
+    return changed("  - [[4, 2], 1, Detect", "".join(f"  - {text}\n" for text in rows) + "  - [[4, 2], 1, Detect")
+
+
 ROW_2 = r"^net\.yaml:8: row 2"
 REFUSED = {
     "unknown module": (
@@ -235,6 +241,14 @@ REFUSED = {
     "three sides": (row("[-1, 1, nn.ZeroPad2d, [[0, 1, 0]]]"), ROW_2 + r".*expected \[left, right, top, bottom\]"),
     "True as a side": (row("[-1, 1, nn.ZeroPad2d, [[0, true, 0, 1]]]"), ROW_2 + r".*\[0, True, 0, 1\], expected"),
     "padded with NaN": (row("[-1, 1, nn.ConstantPad2d, [[0, 1, 0, 1], .nan]]"), ROW_2 + r".*the value, is nan"),
+    "lowest padding before a convolution": (
+        behind_row_4("[2, 1, nn.ConstantPad2d, [[0, 1, 0, 1], -.inf]]", "[-1, 1, Conv, [8, 2]]"),
+        r"row 5 \(nn\.ConstantPad2d\): pads by -\.inf, which only a max-pool can read, but row 6 \(Conv\) does$",
+    ),
+    "windows of nothing": (
+        behind_row_4("[2, 1, nn.ConstantPad2d, [[0, 1, 0, 2], -.inf]]", "[-1, 1, nn.MaxPool2d, [2, 1]]"),
+        r"row 5 \(nn\.ConstantPad2d\): pads more than the max-pool behind it spans \(2×2\)",
+    ),
     "padded with infinity": (row("[-1, 1, nn.ConstantPad2d, [[0, 1, 0, 1], .inf]]"), ROW_2 + r".*is inf"),
     "padded with 400 digits": (
         row(f"[-1, 1, nn.ConstantPad2d, [[0, 1, 0, 1], {'9' * 400}]]"),

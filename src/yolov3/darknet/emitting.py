@@ -29,8 +29,8 @@ def emit_cfg(spec: Spec, size_wh: tuple[int, int], resize: str) -> tuple[str, li
         The cfg text, and the convolutions in the order of its weight file.
 
     Raises:
-        ModelError: naming the row: padding that isn't a max-pool's own, a convolution that isn't square, a later
-            layer that reads the picture.
+        ModelError: naming the row: padding by a value, or not alike on all sides; a convolution that isn't square; a
+            later layer that reads the picture.
     """
     emitter = _Emitter(spec)
     emitter.run()
@@ -86,8 +86,6 @@ class _Emitter:
 
     def layer(self, source: int, reader: Operation) -> int:
         """The Darknet layer that gives the output of operation `source`."""
-        if source in self.pads:
-            raise self.error(self.pads[source], "pads what is not only max-pooled, which no Darknet can")
         if source < 0:
             raise self.error(reader, "reads the picture, which in Darknet only the first layer can")
         return self.layers[source]

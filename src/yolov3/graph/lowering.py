@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..modelfile import Model
-from ..spec.primitives import Convolution, MaxPool, Network, Operation, Pad
+from ..spec.primitives import Convolution, MaxPool, Operation, Pad
 from ..spec.rows import Head
 
 LOWEST = float(np.finfo(np.float32).min)
@@ -75,7 +76,11 @@ INPUT = "images"
 def lower(model: Model) -> Graph:
     """A model's network as a graph, pads folded into pools; weights are folded when a node is asked for them."""
     network = model.spec.network
-    pads = _pads_in_pools(network)
+    pads = {  # by −∞: only max-pools read these, and their padding becomes the pool's own
+        index: operation
+        for index, operation in enumerate(network.operations)
+        if isinstance(operation, Pad) and operation.value == -math.inf
+    }
     names: dict[int, str] = {-1: INPUT}
     used: Counter[str] = Counter()
     nodes = []
@@ -92,21 +97,6 @@ def lower(model: Model) -> Graph:
         names[index] = name
     outputs = tuple(names[index] for index in network.head_operations)
     return Graph(tuple(nodes), outputs, network.heads, network.nc, network.max_stride, model.preprocess.scale)
-
-
-def _pads_in_pools(network: Network) -> dict[int, Pad]:
-    """Pads by −∞ whose every reader is a max-pool: there the padding is the pool's own."""
-    readers: dict[int, list[Operation]] = {}
-    for operation in network.operations:
-        for source in operation.inputs:
-            readers.setdefault(source, []).append(operation)
-    return {
-        index: operation
-        for index, operation in enumerate(network.operations)
-        if isinstance(operation, Pad)
-        and operation.value == float("-inf")
-        and all(isinstance(reader, MaxPool) for reader in readers.get(index, []))
-    }
 
 
 def _added(first: tuple[int, int, int, int], second: tuple[int, int, int, int]) -> tuple[int, int, int, int]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..spec.primitives import Add, Concat, Convolution, MaxPool, Operation, Pad, Slice, Upsample
-from .lowering import INPUT, LOWEST, Graph, Node
+from .lowering import INPUT, Graph, Node
 
 # Activation → ncnn's activation_type and parameters inside a convolution.
 _FUSED = {"linear": "", "relu": " 9=1", "leaky": " 9=2 -23310=1,0.1", "relu6": " 9=3 -23310=2,0.0,6.0"} | {
@@ -141,8 +141,7 @@ def _describe(operation: Operation) -> tuple[str, str]:
         )
     if isinstance(operation, Pad):
         left, top, right, bottom = operation.padding
-        value = max(np.float32(operation.value), np.float32(LOWEST))
-        return "Padding", f" 0={top} 1={bottom} 2={left} 3={right} 4=0 5={value:.9e}"
+        return "Padding", f" 0={top} 1={bottom} 2={left} 3={right} 4=0 5={np.float32(operation.value):.9e}"
     if isinstance(operation, Upsample):
         return "Interp", f" 0=1 1={operation.scale}.0 2={operation.scale}.0"
     if isinstance(operation, Concat):

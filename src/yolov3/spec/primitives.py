@@ -340,7 +340,25 @@ def expand(spec: Spec) -> Network:
             raise spec.error(row, f"unknown module, expected one of {known}")
         outputs.append(MODULES[row.module](builder, row, _resolve_sources(spec, row, outputs)))
     heads, operations = build_detect(builder, rows[-1], _resolve_sources(spec, rows[-1], outputs))
+    _check_pads(spec, builder.operations)
     return Network(tuple(builder.operations), tuple(outputs), heads, operations, spec.nc)
+
+
+def _check_pads(spec: Spec, operations: list[Operation]) -> None:
+    """Padding by −∞ belongs to a max-pool, and to windows with something else in them: what else came of it is NaN."""
+    for reader in operations:
+        for pad in (operations[source] for source in reader.inputs if source >= 0):
+            if not isinstance(pad, Pad) or pad.value != -math.inf:
+                continue
+            row = spec.rows[pad.row]
+            if not isinstance(reader, MaxPool):
+                by = f"row {reader.row} ({spec.rows[reader.row].module})"
+                raise spec.error(row, f"pads by -.inf, which only a max-pool can read, but {by} does")
+            if max(own + other for own, other in zip(pad.padding, reader.padding, strict=True)) >= reader.kernel:
+                size = f"{reader.kernel}×{reader.kernel}"
+                raise spec.error(
+                    row, f"pads more than the max-pool behind it spans ({size}), expected windows with values"
+                )
 
 
 def _resolve_sources(spec: Spec, row: Row, outputs: list[int]) -> tuple[int, ...]:
