@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 from ..darknet import darknet_paths, save_darknet
@@ -29,7 +28,8 @@ def save_model(
 ) -> tuple[Written, list[str]]:
     """Write a model file or Darknet's files, prove them against the model, and put them into place.
 
-    A model file keeps the figures, as `proof` of its source; Darknet's files have no place for them.
+    The figures are said, not kept: they differ a little from one processor to the next, and the same model always
+    gives the same bytes (docs/decisions/008-proofs.md).
 
     Args:
         model: what to write.
@@ -54,9 +54,8 @@ def save_model(
     check_companions(path, beside)
     tell(f"writing {path.name}")
     with staged(path, beside) as target:
-        kept = model.half() if half else model
         if own:
-            kept.save(target)
+            (model.half() if half else model).save(target)
             again = Model.load(target, origin=str(path))
         else:
             # Weights alone are read back with the cfg that belongs to them, which stays behind.
@@ -68,6 +67,4 @@ def save_model(
         written = prove(
             Detector(model), Detector(again), signature, TOLERANCES["model", signature.precision], path, dataset, split
         )
-        if own:
-            replace(kept, source=kept.source | {"proof": written.to_dict()}).save(target)
     return written, notes
