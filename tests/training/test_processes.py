@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ from yolov3.errors import UsageError, Yolov3Error
 from yolov3.training.processes import all_processes
 
 from .test_resume import assert_same
-from .worlds import make_world
+from .worlds import TINY, make_world
 
 SCRIPT = Path(__file__).with_name("ranks.py")
 
@@ -83,3 +85,24 @@ def test_the_launchers(launcher: str, tmp_path: Path) -> None:
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=280, check=False, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "run/best.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_fault_90_torchrun_starts_all_again_and_they_resume(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    train = ["-m", "yolov3", "train"]
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    begin = [str(make_world(tmp_path / "world")), "--model", str(tmp_path / "tiny.yaml"), "--size", "64"]
+    begin += ["--batch", "4", "--epochs", "1", "--output", str(run)]
+    assert subprocess.run([*launch, *train, *begin], timeout=120, check=False).returncode == 0
+    go_on = [*launch, "--max-restarts", "1", *train, "--resume", str(run), "--epochs", "40"]
+    agent = subprocess.Popen(go_on, stdout=subprocess.PIPE, text=True)
+    assert agent.stdout is not None
+    assert agent.stdout.readline().startswith("epoch   2 ")
+    workers = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split()
+    os.kill(int(workers[-1]), signal.SIGKILL)
+    said = agent.communicate(timeout=200)[0]
+    assert agent.returncode == 0 and said.splitlines()[-1].startswith("epoch  40 "), said
+    epochs = [json.loads(line)["epoch"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert epochs == list(range(1, 41))
