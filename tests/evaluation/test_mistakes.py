@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -161,6 +162,14 @@ def test_suspected_labels_by_hand() -> None:
     assert len(suspected_labels(truth, predictions, mistakes, 2)) == 2
     record = suspects[1].to_dict(truth)
     assert (record["image_id"], record["label"], record["predicted"]) == (1, [0, 0, 100, 100], [0, 0, 100, 90])
+
+
+def test_words_for_the_card_name_no_folders() -> None:
+    truth, predictions, mistakes = mistakes_of({2: [box(0, 0, 100, 100), box(0, 0, 100, 98)]}, [])
+    truth.samples[0].label_file = Path("/home/someone/labels.json")
+    (twice,) = suspected_labels(truth, predictions, mistakes, 10)
+    assert twice.words == "cat labelled twice? also labels.json: 1"
+    assert twice.place == "/home/someone/labels.json: 2"
 
 
 def test_nothing_to_find_nothing_found() -> None:

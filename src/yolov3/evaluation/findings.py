@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,7 @@ def _labelled_twice(truth: GroundTruth) -> list[Finding]:
         pairs += [(float(iou[a, b]), int(members[a]), int(members[b])) for a, b in np.argwhere(iou >= TWICE_IOU)]
     pairs.sort(key=lambda pair: -pair[0])
     return [
-        _of_label(truth, box, f"{truth.names[truth.labels[box]]} labelled twice? also {truth.place(other)}")
+        _of_label(truth, box, f"{truth.names[truth.labels[box]]} labelled twice? also {Path(truth.place(other)).name}")
         for _, other, box in pairs
     ]
 
