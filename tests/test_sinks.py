@@ -35,7 +35,7 @@ from yolov3.sinks import (
     YoloLabels,
     record_of,
 )
-from yolov3.sources import Frame, open_sources
+from yolov3.sources import Frame
 from yolov3.zoo import COCO_NAMES
 
 Cli = Callable[..., CliResult]
