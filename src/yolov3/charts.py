@@ -1,4 +1,4 @@
-"""Charts as SVG text: curves, a matrix, box shapes. No script, no style, no reference to anything outside.
+"""Charts as SVG text: curves, bars, a matrix, box shapes. No script, no style, no reference to anything outside.
 
 A chart stands by itself in a file and inside an HTML page of strict content security policy.
 """
@@ -23,6 +23,16 @@ class Curve(NamedTuple):
     x: Sequence[float]
     y: Sequence[float]
     main: bool = False
+
+
+class Bar(NamedTuple):
+    """A named value, and the range in which it was seen; `main` ones are drawn dark."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    main: bool = True
 
 
 class ShapeGroup(NamedTuple):
@@ -56,6 +66,29 @@ def line_chart(curves: Sequence[Curve], *, title: str, x_label: str, y_label: st
         if curve.main or coloured:
             legend.append((curve.name, color))
     lines += frame.legend(reversed(legend))
+    return "\n".join([*lines, "</svg>"])
+
+
+def bar_chart(bars: Sequence[Bar], *, title: str, x_label: str) -> str:
+    """Lying bars from 0, each with its value and its range, which stands in the hint too."""
+    names = max((len(bar.name) for bar in bars), default=0)
+    frame = _Frame(620, 100 + 34 * len(bars), left=24 + round(7.2 * min(names, 28)), right=70, top=44, bottom=52)
+    most = max((max(bar.value, bar.high) for bar in bars), default=1) or 1
+    lines = frame.opening(title)
+    for index, bar in enumerate(bars):
+        y = frame.top + 34 * index + 8
+        middle, end = y + 11, frame.x(bar.value / most)
+        short = bar.name if len(bar.name) <= 28 else bar.name[:27] + "…"
+        lines += [
+            _text(frame.left - 8, middle + 4, escape(short), 12, "end"),
+            f'<rect x="{frame.left}" y="{y}" width="{end - frame.left:.1f}" height="22" '
+            f'fill="{PALETTE[0] if bar.main else FAINT}">'
+            f"<title>{escape(bar.name)}: {bar.value:.3g} ({bar.low:.3g} to {bar.high:.3g})</title></rect>",
+            f'<path d="M{frame.x(bar.low / most):.1f} {middle}H{frame.x(bar.high / most):.1f}" stroke="{INK}"/>',
+            _text(max(end, frame.x(bar.high / most)) + 6, middle + 4, f"{bar.value:.3g}", 12, "start"),
+        ]
+    lines.append(f'<path d="M{frame.left} {frame.top}V{frame.bottom}" stroke="{FAINT}"/>')
+    lines.append(_text((frame.left + frame.right) / 2, frame.bottom + 28, escape(x_label), 12, "middle"))
     return "\n".join([*lines, "</svg>"])
 
 

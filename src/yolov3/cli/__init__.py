@@ -14,7 +14,7 @@ from ..errors import Yolov3Error, printable
 from .ending import forget_output, prepare_streams, stop_code, termination_as_interrupt
 
 # Each command is the click command of that name in the module of that name, imported when it is used.
-COMMANDS = ("detect", "train", "evaluate", "data", "anchors", "show", "convert", "pull", "models")
+COMMANDS = ("detect", "train", "evaluate", "data", "anchors", "show", "convert", "pull", "models", "benchmark")
 
 
 class _EndedError(Exception):
