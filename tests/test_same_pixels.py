@@ -15,11 +15,10 @@ import yolov3
 from conftest import ROOT, CliResult
 from yolov3 import Detector
 from yolov3.data import Sample
-from yolov3.data.rows import Objects
+from yolov3.data.rows import NO_OBJECTS
 from yolov3.evaluation.running import Stopwatch, run_detector
 from yolov3.training.pictures import TrainingPictures
 
-NOTHING = Objects(*(np.zeros(shape) for shape in ((0, 4), 0, 0, 0, 0)))  # type: ignore[arg-type]
 TURNS = {  # EXIF orientation: how to store a picture so that it is displayed upright
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -89,7 +88,7 @@ def test_fault_62_every_command_sees_the_same(
     pixels = yolov3.read_image(path)
     assert pixels.shape == (200, 300, 3)
     by_array, by_path = detector(pixels), detector(path)
-    sample = Sample(path, 1, None, NOTHING)
+    sample = Sample(path, 1, None, NO_OBJECTS)
     ((_, by_evaluate),) = run_detector(detector, [sample], Stopwatch())
     assert len(by_array) > 0
     for other in (by_path, by_evaluate):
@@ -104,10 +103,10 @@ def test_fault_62_every_command_sees_the_same(
 
 
 def test_fault_62_pictures_are_decoded_in_one_room_only() -> None:
-    """What else could open a picture is called nowhere outside `images`."""
+    """What else could open a picture is called nowhere outside `images`, but in others' ways that are timed."""
     decoders = {"imread", "imdecode", "imreadmulti", "imdecodemulti"}
     for path in sorted((ROOT / "src/yolov3").rglob("*.py")):
-        if "images" in path.parts:
+        if "images" in path.parts or path.name == "contenders.py":
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute):
