@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..spec import Spec, summarise
+from .loader import Batch
 from .loop import Training
 
 MEASURED = 3
@@ -87,12 +89,14 @@ def make_plan(training: Training) -> Plan:
     """
     computing, waiting, pictures = 0.0, 0.0, 0
     stream = training.batches(training.progress.epoch, 0)
-    began = time.perf_counter()
+    last: list[Batch] = []
+    began = got = done = time.perf_counter()
     for number in range(MEASURED):
         asked = time.perf_counter()
         batches = next(stream, None)
         if batches is None:
             break
+        last = batches
         got = time.perf_counter()
         training.stepper.compute(batches)
         training.stepper.drop()
@@ -104,6 +108,7 @@ def make_plan(training: Training) -> Plan:
         if training.processes.sum([float(done - began > ENOUGH_SECONDS)])[0]:
             break
     stream.close()
+    bfloat16 = bfloat16_gain(training, last, done - got)
     (everybodys,) = training.processes.sum([pictures])
     rate = everybodys / (computing + waiting)
     spec, settings = training.network.spec, training.settings
@@ -115,7 +120,7 @@ def make_plan(training: Training) -> Plan:
         epochs=settings.epochs - training.progress.epoch,
         memory=peak_memory(),
         available=available_memory(),
-        faster=gains(spec, settings.size_wh, settings.freeze),
+        faster=worthwhile([*gains(spec, settings.size_wh, settings.freeze), ("--precision bfloat16", bfloat16)]),
         waiting=waiting / (computing + waiting),
         cache=settings.cache,
         pictures=training.loader.pictures.expected_bytes() / 2**30,
@@ -124,7 +129,8 @@ def make_plan(training: Training) -> Plan:
 
 def gains(spec: Spec, size_wh: tuple[int, int], frozen: int) -> list[tuple[str, float]]:
     """Options and how many times faster a step would be, by multiply-adds: forward once, backward twice, and no
-    backward pass in frozen rows."""
+    backward pass in frozen rows.
+    """
     now = _cost(spec, size_wh, frozen)
     found = []
     if not frozen:
@@ -133,7 +139,43 @@ def gains(spec: Spec, size_wh: tuple[int, int], frozen: int) -> list[tuple[str, 
     smaller = next((side for side in SMALLER if side < min(size_wh) and side % stride == 0), None)
     if smaller is not None:
         found.append((f"--size {smaller}", now / _cost(spec, (smaller, smaller), frozen)))
-    return sorted((gain for gain in found if gain[1] > 1.1), key=lambda gain: -gain[1])
+    return found
+
+
+def worthwhile(options: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Those that help, the largest gain first."""
+    return sorted((option for option in options if option[1] > 1.1), key=lambda option: -option[1])
+
+
+def bfloat16_gain(training: Training, batches: list[Batch], seconds: float) -> float:
+    """How many times faster than `seconds` a step is in bfloat16, measured; 1 where that isn't worth trying."""
+    stepper, processes = training.stepper, training.processes
+    worth_trying = (
+        stepper.precision == "float32"
+        and processes.device.type == "cpu"
+        and has_bfloat16_units()
+        and seconds < ENOUGH_SECONDS
+    )
+    if processes.sum([float(worth_trying and bool(batches))]) != [processes.ranks]:
+        return 1.0
+    stepper.precision = "bfloat16"
+    try:
+        for _ in range(2):  # the first pays for memory
+            began = time.perf_counter()
+            stepper.compute(batches)
+            stepper.drop()
+    finally:
+        stepper.precision = "float32"
+    return seconds / (time.perf_counter() - began)
+
+
+def has_bfloat16_units() -> bool:
+    """Whether the processor multiplies bfloat16 itself, as far as Linux says; in software it is many times slower."""
+    try:
+        words = Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return False
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(words)
 
 
 def _cost(spec: Spec, size_wh: tuple[int, int], frozen: int) -> float:
