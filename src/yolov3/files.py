@@ -88,6 +88,9 @@ def staged(path: str | os.PathLike[str], companions: Sequence[Path] = ()) -> Ite
     """
     target = Path(path)
     folder = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
+    for each in (target, *companions):  # else those before it would be in place already
+        if each.is_dir():
+            raise Yolov3Error(f"{each}: could not be written (a folder is there)")
     try:
         folder.mkdir()
         yield folder / target.name
@@ -97,6 +100,8 @@ def staged(path: str | os.PathLike[str], companions: Sequence[Path] = ()) -> Ite
                 os.fsync(handle.fileno())
         for file in written:
             file.replace(target.with_name(file.name))
+    except Yolov3Error as error:  # of what was staged, which goes by the name that it would have got
+        raise type(error)(str(error).replace(f"{folder.name}{os.sep}", "")) from error
     except OSError as error:
         raise Yolov3Error(f"{target}: could not be written ({error.strerror or error})") from error
     finally:

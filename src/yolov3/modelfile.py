@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ModelError, printable, shown
+from .errors import ModelError, printable, said, shown
 from .files import atomic_path, open_regular
 from .spec import Spec, check_size, read_spec, write_spec
 
@@ -123,12 +123,16 @@ class Model:
         Raises:
             Yolov3Error: it can't be written.
         """
+        from safetensors import SafetensorError
         from safetensors.numpy import save_file
 
         text = json.dumps(self.metadata(), sort_keys=True, ensure_ascii=False)
         arrays = {name: np.ascontiguousarray(array) for name, array in self.tensors.items()}
         with atomic_path(path) as temporary:
-            save_file(arrays, temporary, metadata={METADATA_KEY: text})
+            try:
+                save_file(arrays, temporary, metadata={METADATA_KEY: text})
+            except SafetensorError as error:  # a full disk, in its own words
+                raise OSError(said(error)) from None
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, origin: str | None = None) -> Model:

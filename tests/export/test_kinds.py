@@ -243,18 +243,21 @@ def test_opencv_reads_the_tiny_export(outputs: str, fixed: bool, tmp_path: Path,
     model, path = Model.load(BUNDLED["yolov3-tiny"]), tmp_path / "tiny.onnx"
     export_model(model, path, signature_for(path, model, outputs=outputs, fixed=fixed))
     network = cv2.dnn.readNetFromONNX(str(path))
-    picture = yolov3.read_image(photo)
-    network.setInput(cv2.dnn.blobFromImage(cv2.resize(picture, (416, 416)), 1 / 255), "images")
-    wanted = Detector(model, resize="stretch")(picture)
+    canvas = cv2.resize(yolov3.read_image(photo), (416, 416))
+    network.setInput(cv2.dnn.blobFromImage(canvas, 1 / 255), "images")
+    names = [tensor.name for tensor in load_exported(path).signature.tensors(model.spec.network)]
+    found = network.forward(names)
     if outputs == "raw":
-        names = [tensor.name for tensor in load_exported(path).signature.tensors(model.spec.network)]
-        expected = raw_heads(model, cv2.resize(picture, (416, 416))[None])
-        for name, found, other in zip(names, network.forward(names), expected, strict=True):
-            assert found.shape == other.shape, name
-            np.testing.assert_allclose(found, other, atol=1e-3)
+        for name, head, other in zip(names, found, raw_heads(model, canvas[None]), strict=True):
+            assert head.shape == other.shape, name
+            np.testing.assert_allclose(head, other, atol=1e-3)
     else:
-        scores = network.forward(["scores", "boxes"])[0]
-        assert scores.max() == pytest.approx(float(wanted.scores[0]), abs=0.05)
+        wanted, (boxes, scores, *labels) = Detector(model)(canvas), found
+        best = scores[0].reshape(len(boxes[0]), -1).max(axis=1).argmax()
+        assert scores[0][best].max() == pytest.approx(float(wanted.scores[0]), abs=1e-4)
+        np.testing.assert_allclose(boxes[0][best].clip(0, 416), wanted.boxes[0], atol=0.05)
+        label = labels[0][0][best] if labels else scores[0][best].argmax()
+        assert label == wanted.labels[0]
 
 
 @pytest.mark.parametrize("engine", ["openvino", "mnn"])
@@ -306,7 +309,15 @@ def test_mnn_keeps_standard_output_clean(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("suffix", "module", "extra"),
-    [(".xml", "openvino", "convert"), (".mnn", "_tools", "mnn"), (".onnx", "onnxruntime", "onnx")],
+    [
+        (".xml", "openvino", "convert"),
+        (".xml", "onnx", "convert"),
+        (".mnn", "_tools", "mnn"),
+        (".mnn", "MNN", "mnn"),
+        (".mnn", "onnx", "mnn"),
+        (".onnx", "onnxruntime", "onnx"),
+        (".onnx", "onnx", "onnx"),
+    ],
 )
 def test_packages_that_are_missing_are_named(
     suffix: str, module: str, extra: str, small: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

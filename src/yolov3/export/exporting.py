@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import Dataset
-from ..errors import ModelError, UsageError
+from ..errors import ModelError, UsageError, Yolov3Error
 from ..files import staged
 from ..graph import lower
 from ..graph.onnx import emit_onnx
@@ -189,6 +189,7 @@ def export_model(
     if signature.precision == "int8" and dataset is None:
         raise UsageError(f"{path}: int8 needs a dataset, with pictures to calibrate with and others to score on")
     tell = progress or (lambda message: None)
+    _require(path, kind)
     reference = _reference(kind)
     source = Detector(model, engine=reference)
     calibration, scored = divide(dataset, split) if dataset and signature.precision == "int8" else ([], dataset)
@@ -223,6 +224,28 @@ def check_companions(path: Path, beside: Iterable[Path]) -> None:
     for other in beside:
         if other.exists() and not path.exists():
             raise UsageError(f"{other}: is here already and would be written over by {path.name}; choose another name")
+
+
+# kind → the packages that writing and proving it takes, and the extra that brings them all
+_PACKAGES = {
+    "onnx": (("onnx", "onnxruntime"), "onnx"),
+    "openvino": (("onnx", "openvino"), "convert"),
+    "ncnn": ((), ""),
+    "mnn": (("onnx", "MNN"), "mnn"),
+}
+
+
+def _require(path: Path, kind: str) -> None:
+    """Say at once what isn't installed.
+
+    Raises:
+        Yolov3Error: naming the packages and the extra.
+    """
+    packages, extra = _PACKAGES[kind]
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        verb = "are" if len(missing) > 1 else "is"
+        raise Yolov3Error(f"{path}: {' and '.join(missing)} {verb} not installed; pip install 'yolov3[{extra}]'")
 
 
 def _reference(kind: str) -> str:

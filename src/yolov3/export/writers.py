@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ..errors import Yolov3Error
+from ..errors import Yolov3Error, said
 from ..graph import Graph
 from ..graph.mnn import emit_mnn
 from ..graph.ncnn import emit_ncnn
@@ -60,14 +60,21 @@ class OpenvinoWriter:
         self._digests: dict[str, str] = {}
 
     def save(self, path: Path, describe: Describe) -> None:
-        import openvino
-
         if not self._digests:
-            # The .bin is the same whatever the metadata; save_model would make it float16 unless told not to.
-            openvino.save_model(self._model, path, compress_to_fp16=self._half)
+            # The .bin is the same whatever the metadata.
+            self._write(path)
             self._digests = _digests([path.with_suffix(".bin")])
         self._model.set_rt_info(describe(self._digests), METADATA_KEY)
-        openvino.save_model(self._model, path, compress_to_fp16=self._half)
+        self._write(path)
+
+    def _write(self, path: Path) -> None:
+        import openvino
+
+        try:
+            # save_model would make it float16 unless told not to.
+            openvino.save_model(self._model, path, compress_to_fp16=self._half)
+        except RuntimeError as error:  # a full disk, in its own words
+            raise OSError(f"OpenVINO says: {said(error)}") from None
 
 
 class NcnnWriter:
