@@ -4,9 +4,12 @@
     python benchmarks/folder.py --width 4000 --height 3000 --pictures 40     # 12 megapixels
     python benchmarks/folder.py --model yolov3 --size 608 --pictures 32 --rounds 3
 
-`yolov3 detect` is the whole command, its start and its JSON lines included; `detect_frames` is the same pipeline in a
-process that is warm. "network alone" is an engine on pictures that are decoded and scaled already. "two MNN processes"
-is the best arrangement of bare engines: a single-threaded one a core, batches of eight. All take turns (see turns.py).
+`yolov3 detect` is the whole command, its start and its JSON lines included, with the arrangement that it chooses (from
+200 pictures on it tries them once and keeps the choice; the trial is in the run that warms up). `detect_frames` is the
+same pipeline in a process that is warm. Others are given as ENGINE[:BATCH[:PROCESSES]]: with several processes each is
+single-threaded and has its share of the pictures. "network alone" is a bare engine on pictures that are decoded and
+scaled already; `mnn:8:2` is the best arrangement of bare engines on processors without AVX-512. All take turns (see
+turns.py).
 """
 
 from __future__ import annotations
@@ -16,16 +19,42 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from bare import SCRIPTS, Network
 from one_picture import bare_script
-from turns import Contender, Race, Worker, cores, machine
+from turns import Contender, Race, Worker
 from workload import Workload, make_pictures, make_workload
 
-BATCH = 8
+from yolov3.benchmark.machine import describe_machine, machine_line
+from yolov3.runtime.machine import usable_cores
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """An engine, pictures at once, processes (of ours: workers) with their share of the cores."""
+
+    engine: str
+    batch: int = 1
+    processes: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Arrangement:
+        """From ENGINE[:BATCH[:PROCESSES]]."""
+        engine, *numbers = text.split(":")
+        return cls(engine, *map(int, numbers))
+
+    @property
+    def threads(self) -> int:
+        """Of each."""
+        return max(usable_cores() // self.processes, 1)
+
+    def __str__(self) -> str:
+        sides = f"{self.processes} × {self.threads} thread{'s' if self.threads > 1 else ''}"
+        return f"{self.engine}, {sides}, batch {self.batch}"
 
 
 def command(arguments: Sequence[str], folder: Path) -> Contender:
@@ -41,17 +70,19 @@ def command(arguments: Sequence[str], folder: Path) -> Contender:
     return run
 
 
-def pipeline(batch: int, **options: Any) -> Contender:
+def pipeline(arrangement: Arrangement, **options: Any) -> Contender:
     """`detect_frames` in this process, its detector made beforehand."""
     import yolov3
     from yolov3.runtime.pipeline import detect_frames
     from yolov3.sources import open_sources
 
-    detector = yolov3.Detector(**options)
+    workers = arrangement.processes
+    detector = yolov3.Detector(engine=arrangement.engine, threads=arrangement.threads, callers=workers, **options)
 
     def run(paths: Sequence[Path]) -> int:
         with open_sources([str(path) for path in paths]) as frames:
-            return sum(len(result.detections or ()) for result in detect_frames(detector, frames, batch))
+            results = detect_frames(detector, frames.unread(), arrangement.batch, workers=workers, all_pixels=False)
+            return sum(len(result.detections or ()) for result in results)
 
     return run
 
@@ -71,16 +102,19 @@ def network_alone(script: str, network: Network, threads: int, batch: int) -> Co
     return run
 
 
-def in_processes(count: int, alone: bool, **options: Any) -> Contender:
-    """`count` single-threaded bare scripts side by side, each with its share of the pictures."""
+def bare(arrangement: Arrangement, network: Network, alone: bool) -> Contender:
+    """Bare scripts, or their networks alone, each process with its share of the pictures."""
     make = network_alone if alone else bare_script
-    workers = [Worker(make, {"threads": 1, **options}) for _ in range(count)]
+    batch, count = arrangement.batch, arrangement.processes
+    options = {"script": arrangement.engine, "network": network, "threads": arrangement.threads, "batch": batch}
+    if count == 1:
+        return make(**options)
+    workers = [Worker(make, options) for _ in range(count)]
 
     def run(paths: Sequence[Path]) -> int:
-        middle = -(-len(paths) // count)
-        middle += -middle % options["batch"]  # whole batches
+        share = -(-len(paths) // (count * batch)) * batch  # whole batches
         for index, worker in enumerate(workers):
-            worker.start(paths[index * middle : (index + 1) * middle], False)
+            worker.start(paths[index * share : (index + 1) * share], False)
         return sum(worker.finish()[1] for worker in workers)
 
     return run
@@ -88,25 +122,21 @@ def in_processes(count: int, alone: bool, **options: Any) -> Contender:
 
 def add_contenders(contest: Race, options: argparse.Namespace, work: Workload, folder: Path) -> None:
     """Ours first."""
-    network, batch, count = work.network, options.batch, cores()
     words = ["--model", work.reference, "--size", str(options.size), *options.detect.split()]
-    contest.add(f"yolov3 detect {options.detect}".strip(), command, arguments=words, folder=folder)
-    for engine in options.ours.split(","):
-        named = {"model": work.reference, "size": options.size, "engine": None if engine == "default" else engine}
-        contest.add(f"detect_frames, engine {engine}", pipeline, batch=1 if engine == "ncnn" else batch, **named)
-    for script in options.scripts.split(","):
-        size = 1 if script in ("ncnn", "opencv") else batch
-        contest.add(
-            f"bare {script}, batch {size}", bare_script, script=script, network=network, threads=count, batch=size
-        )
-    arrangement = f"{count} bare MNN processes, batch {batch}"
-    mnn = {"count": count, "script": "mnn", "network": network, "batch": batch}
-    contest.add(arrangement, in_processes, alone=False, **mnn)
-    contest.add(f"network alone: {arrangement}", in_processes, alone=True, **mnn)
-    for script in options.alone.split(","):
-        size = 1 if script == "ncnn" else batch
-        name = f"network alone: {script}, {count} threads, batch {size}"
-        contest.add(name, network_alone, script=script, network=network, threads=count, batch=size)
+    name = f"yolov3 detect {options.detect}".strip()
+    contest.add(name, command, warm=len(contest.paths), arguments=words, folder=folder)
+    for arrangement in arrangements(options.ours):
+        given = {"model": work.reference, "size": options.size}
+        contest.add(f"detect_frames: {arrangement}", pipeline, arrangement=arrangement, **given)
+    for title, listing, alone in (("bare", options.scripts, False), ("network alone", options.alone, True)):
+        for arrangement in arrangements(listing):
+            given = {"network": work.network, "alone": alone}
+            contest.add(f"{title}: {arrangement}", bare, arrangement=arrangement, **given)
+
+
+def arrangements(listing: str) -> list[Arrangement]:
+    """From words with commas between them."""
+    return [Arrangement.parse(word) for word in listing.split(",") if word]
 
 
 def main() -> None:
@@ -115,11 +145,10 @@ def main() -> None:
     parser.add_argument("--model", default="yolov3-tiny")
     parser.add_argument("--size", type=int, default=416)
     parser.add_argument("--detect", default="", help="more words for `yolov3 detect`: '--engine mnn --batch 8'")
-    parser.add_argument("--ours", default="default", help="engines for detect_frames")
-    parser.add_argument("--scripts", default="ncnn,mnn,onnxruntime,openvino")
-    parser.add_argument("--alone", default="ncnn,mnn,openvino", help="networks alone, one process")
-    parser.add_argument("--batch", type=int, default=BATCH)
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--ours", default="", help="arrangements for detect_frames")
+    parser.add_argument("--scripts", default="onnxruntime,openvino,mnn:8:2", help="bare scripts, end to end")
+    parser.add_argument("--alone", default="ncnn,onnxruntime:1:2,mnn:8:2", help="networks alone")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pictures", type=int, default=256)
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=480)
@@ -134,7 +163,7 @@ def main() -> None:
         finally:
             contest.close()
     print(f"{work.note}, a folder of {len(paths)} JPEGs {options.width}×{options.height}, ", end="")
-    print(f"{options.rounds} rounds in turn\n{machine()}\n\n{contest.table()}")
+    print(f"{options.rounds} rounds in turn\n{machine_line(describe_machine())}\n\n{contest.table()}")
 
 
 if __name__ == "__main__":

@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from bare import SCRIPTS
-from turns import Contender, Race, cores, machine
+from turns import Contender, Race
 from workload import make_pictures, make_workload
+
+from yolov3.benchmark.machine import describe_machine, machine_line
+from yolov3.runtime.machine import usable_cores
 
 
 def ours(**options: Any) -> Contender:
@@ -41,12 +44,12 @@ def race(options: argparse.Namespace, paths: Sequence[Path], folder: Path) -> No
             chosen = None if engine == "default" else engine
             contest.add(name, ours, model=work.reference, size=options.size, engine=chosen)
         for script in options.scripts.split(","):
-            contest.add(f"bare {script}", bare_script, script=script, network=work.network, threads=cores())
+            contest.add(f"bare {script}", bare_script, script=script, network=work.network, threads=usable_cores())
         contest.run(options.rounds)
     finally:
         contest.close()
     print(f"{work.note}, one picture at a time, {len(paths)} JPEGs {options.width}×{options.height}, ", end="")
-    print(f"{options.rounds} rounds in turn\n{machine()}\n\n{contest.table()}")
+    print(f"{options.rounds} rounds in turn\n{machine_line(describe_machine())}\n\n{contest.table()}")
 
 
 def main() -> None:

@@ -7,14 +7,10 @@ works on the same pictures, one after the other, and a ratio is the median of th
 from __future__ import annotations
 
 import contextlib
-import datetime
-import os
-import platform
 import statistics
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -24,7 +20,6 @@ from typing import Any
 SPAWN = get_context("spawn")
 Contender = Callable[[Sequence[Path]], int]  # pictures → number of boxes
 Maker = Callable[..., Contender]
-PACKAGES = ("numpy", "opencv-python-headless", "ncnn", "MNN", "onnxruntime", "openvino", "ultralytics", "torch")
 
 
 class UnavailableError(Exception):
@@ -108,11 +103,11 @@ class Race:
         self.pictures: dict[str, list[float]] = {}
         self.boxes: dict[str, int] = {}
 
-    def add(self, name: str, make: Maker, **arguments: Any) -> None:
-        """Start a contender; one that can't is left out, saying why."""
+    def add(self, name: str, make: Maker, *, warm: int = 8, **arguments: Any) -> None:
+        """Start a contender and warm it with some pictures; one that can't is left out, saying why."""
         try:
             self.workers[name] = Worker(make, arguments)
-            self.workers[name].run(self.paths[:8], self.each)  # warm
+            self.workers[name].run(self.paths[:warm], self.each)
         except UnavailableError as error:
             self.workers.pop(name, None)
             print(f"{name}: left out, {error}", file=sys.stderr)
@@ -148,23 +143,3 @@ class Race:
         """End all processes."""
         for worker in self.workers.values():
             worker.close()
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def machine() -> str:
-    """Date, processor, cores and versions: one line for a table's head."""
-    name = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
-    versions = []
-    for package in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            versions.append(f"{package} {version(package)}")
-    return (
-        f"{datetime.date.today()}, {name}, {cores()} cores; Python {platform.python_version()}, {', '.join(versions)}"
-    )
