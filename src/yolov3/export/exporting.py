@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import Dataset
-from ..errors import ModelError, UsageError, Yolov3Error
+from ..errors import DataError, ModelError, UsageError, Yolov3Error
 from ..files import staged
 from ..graph import lower
 from ..graph.onnx import emit_onnx
@@ -180,6 +180,7 @@ def export_model(
     Raises:
         UsageError: "int8" without a dataset, or a file in the way that belongs to something else.
         ModelError: the file differs from the model by more than its kind's tolerance; nothing is left of it.
+        DataError: too few pictures to calibrate with, or the model's AP on them is too small to judge "int8" by.
         Yolov3Error: a package that this takes isn't installed, or the disk is full.
     """
     path = Path(path)
@@ -328,6 +329,7 @@ def prove(
 
     Raises:
         ModelError: they differ by more.
+        DataError: AP alone judges, and the model has none on this dataset.
     """
     figures = compare(source, written, signature)
     excess = tolerance.excess(figures)
@@ -337,6 +339,11 @@ def prove(
     if dataset is None:
         return proven
     both = compare_ap(source, written, signature, dataset, split)
+    if tolerance.box is None and not both[0] > tolerance.AP:
+        raise DataError(
+            f"{dataset.path}: the model's AP there is {both[0]:.4f}, too little to judge {signature.precision} by; "
+            "expected pictures and classes that it was trained for"
+        )
     if both[0] - both[1] > tolerance.AP:
         raise ModelError(
             f"{path}: failed its proof: AP {both[1]:.4f} instead of {both[0]:.4f}, a loss of at most {tolerance.AP:g} "
