@@ -158,6 +158,22 @@ def test_fault_22_what_does_not_fit_is_named(
     assert expected.replace("net.cfg", str(cfg)) in str(caught.value)
 
 
+@pytest.mark.parametrize("description", ["cfg", "yaml"])
+def test_fault_22_other_classes_and_how_to_fine_tune(description: str, tmp_path: Path) -> None:
+    cfg, tensors, expected = small(tmp_path)
+    if description == "cfg":
+        text = cfg.read_text().replace("classes=80", "classes=3").replace("filters=255", "filters=24")
+        (tmp_path / "three.cfg").write_text(text)
+    else:
+        tensors = dict(expected.tensors)
+        (tmp_path / "three.yaml").write_text(write_spec(expected.spec).replace("nc: 80", "nc: 3"))
+    with pytest.raises(ModelError) as caught:
+        read_checkpoint(write_checkpoint(tmp_path / "x.pth", tensors), cfg=tmp_path / f"three.{description}")
+    message = str(caught.value)
+    assert "has 255 channels, expected 24: trained for other classes" in message
+    assert "fine-tune that: yolov3 train DATA --model FILE" in message
+
+
 def test_the_weights_of_another_cfg(tmp_path: Path) -> None:
     _, tensors, _ = small(tmp_path)
     (tmp_path / "other.cfg").write_text(family_text("yolov3", divide=16, width=96, height=96))

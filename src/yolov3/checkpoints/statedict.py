@@ -136,7 +136,18 @@ def _by_row(archive: Archive, tensors: Tensors, spec: Spec) -> dict[str, FloatTe
     problems = [f"{name} is missing" for name in expected if name not in renamed]
     problems += [f"{name[:60]!r} is not of this network" for name in renamed if name not in expected]
     _refuse(archive, spec.origin, problems)
+    for name, shape in expected.items():
+        _refuse_other_heads(archive, name, renamed[name], shape)
     return {name: load_tensor(archive, name, renamed[name], shape) for name, shape in expected.items()}
+
+
+def _refuse_other_heads(archive: Archive, name: str, tensor: Tensor | None, shape: tuple[int, ...]) -> None:
+    """Say what to do where all is right but the number of classes or anchors."""
+    if ".heads." in name and tensor is not None and tensor.shape != shape and tensor.shape[1:] == shape[1:]:
+        raise ModelError(
+            f"{archive.origin}: {name} has {tensor.shape[0]} channels, expected {shape[0]}: trained for other classes; "
+            "convert it with the network it was trained with, then fine-tune that: yolov3 train DATA --model FILE"
+        )
 
 
 def _refuse(archive: Archive, network: str, problems: list[str]) -> None:
@@ -181,6 +192,7 @@ def _convolution(archive: Archive, found: dict[str, Tensor], stored: Stored) -> 
     for name, shape in stored.convolution.tensor_shapes().items():
         foreign = parts.pop(name, None)
         tensor = None if foreign is None else found[foreign]
+        _refuse_other_heads(archive, name, tensor, shape)
         arrays[name] = load_tensor(archive, foreign or f"{stored.layer}: {name}", tensor, shape)
     if len(arrays) != len(found):
         extra = next(iter(parts.values()), next(iter(found)))
