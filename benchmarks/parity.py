@@ -27,7 +27,7 @@ from yolov3.export.calibration import calibration_inputs, divide
 from yolov3.export.proof import Figures
 from yolov3.postprocess import Thresholds
 from yolov3.runtime.engines import DEFAULT_ENGINE, FILE_ENGINES
-from yolov3.runtime.exported import load_exported
+from yolov3.runtime.exported import companions, load_exported
 from yolov3.spec.reading import family_spec
 from yolov3.zoo import COCO_NAMES, find_model
 
@@ -101,8 +101,7 @@ class Row:
 
     def line(self, kind: str, precision: str, engine: str, path: Path, detector: Detector, figures: Figures) -> str:
         """One line, with the size of what was written."""
-        weights = path.with_suffix(".bin")
-        size = sum(file.stat().st_size for file in {path, weights} if file.is_file()) / 1e6
+        size = sum(file.stat().st_size for file in (path, *companions(path))) / 1e6
         cells = [self.label, kind, precision, engine, f"{size:.1f}", f"{figures.peak:.0f}"]
         cells += [f"{value:.1g}" for value in (figures.raw, figures.box, figures.score) if value is not None]
         ap = self.score(detector)
