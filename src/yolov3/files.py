@@ -101,7 +101,8 @@ def staged(path: str | os.PathLike[str], companions: Sequence[Path] = ()) -> Ite
         for file in written:
             file.replace(target.with_name(file.name))
     except Yolov3Error as error:  # of what was staged, which goes by the name that it would have got
-        raise type(error)(str(error).replace(f"{folder.name}{os.sep}", "")) from error
+        error.args = (str(error).replace(f"{folder.name}{os.sep}", ""),)
+        raise
     except OSError as error:
         raise Yolov3Error(f"{target}: could not be written ({error.strerror or error})") from error
     finally:

@@ -92,6 +92,15 @@ def test_checkpoints_are_told_by_suffix_and_by_content(name: str, tmp_path: Path
     assert loaded.model.names == ("cat", "dog") and not loaded.notes
 
 
+@pytest.mark.parametrize("name", ["x", "x.bin", "x.model", "x.pt"])
+def test_model_files_are_told_by_content_too(name: str, tmp_path: Path, cli: Cli) -> None:
+    expected = foreign_model()
+    expected.save(tmp_path / name)
+    assert load_model(tmp_path / name).model.spec == expected.spec
+    assert cli("convert", tmp_path / name, tmp_path / "again.safetensors").code == 0
+    assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / name).read_bytes()
+
+
 def test_names_for_a_checkpoint(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path / "x.pt", {"model": Builder(foreign_model()).network(names=7)})
     (tmp_path / "x.names").write_text("left\nright\n")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError, UsageError
+from ..files import open_regular
 from ..modelfile import SUFFIX, BatchNorm, Model, Preprocess
 from ..zoo import OFFICIAL_WEIGHTS, default_names, file_sha256, find_model, known_models, recognise_weights
 
@@ -43,7 +44,7 @@ class Loaded:
 
 
 def load_model(reference: Reference, options: DarknetOptions = DarknetOptions()) -> Loaded:
-    """Open a model by name or file; kinds are told by suffix, checkpoints by their content too.
+    """Open a model by name or file; kinds are told by suffix, model files and checkpoints by content too.
 
     Args:
         reference: a name (`yolov3-tiny`; `yolov3` once it was pulled), a model file (`.safetensors`), a PyTorch
@@ -64,7 +65,7 @@ def load_model(reference: Reference, options: DarknetOptions = DarknetOptions())
     for option, value in (("--weights", options.weights), ("--masks", options.masks)):
         if value is not None:
             raise UsageError(f"{option} goes with a Darknet .cfg as the model, not with {text}")
-    if suffix == SUFFIX:
+    if suffix == SUFFIX or (find_model(text) is None and _is_model_file(text)):
         return Loaded(_renamed(Model.load(text), options.names))
     found = find_model(text)
     if found is not None:
@@ -72,6 +73,16 @@ def load_model(reference: Reference, options: DarknetOptions = DarknetOptions())
     if _is_checkpoint(text):
         return load_checkpoint(text, options)
     raise _no_such_model(text, suffix)
+
+
+def _is_model_file(path: Reference) -> bool:
+    """Whether a file starts as safetensors do, whatever it is called: the header's length, then JSON."""
+    try:
+        with open_regular(path) as file:
+            start = file.read(10)
+    except OSError:
+        return False
+    return start[8:] == b'{"' and int.from_bytes(start[:8], "little") < 1 << 32
 
 
 def _is_checkpoint(path: Reference) -> bool:
