@@ -188,6 +188,57 @@ def test_fault_21_a_header_of_a_hundred_megabytes(path: Path) -> None:
         Model.load(path)
 
 
+def written_anew(path: Path, change: Callable[[dict[str, dict[str, object]]], str | None], tail: bytes = b"") -> None:
+    """The same tensors under a header that was changed, or under the text that `change` gives for it."""
+    data = path.read_bytes()
+    (length,) = struct.unpack_from("<Q", data)
+    header = json.loads(data[8 : 8 + length])
+    text = (change(header) or json.dumps(header)).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :] + tail)
+
+
+def overlapping(header: dict[str, dict[str, object]]) -> None:
+    header["0.bn.bias"]["data_offsets"] = header["0.bn.running_mean"]["data_offsets"]
+
+
+def moved(header: dict[str, dict[str, object]]) -> None:
+    header["0.bn.bias"]["data_offsets"] = [each - 4 for each in header["0.bn.bias"]["data_offsets"]]  # type: ignore
+
+
+def beyond_the_end(header: dict[str, dict[str, object]]) -> None:
+    header["0.bn.bias"]["data_offsets"][1] += 1 << 40  # type: ignore[index]
+
+
+def another_type(header: dict[str, dict[str, object]]) -> None:
+    header["0.conv.weight"]["dtype"] = "F16"
+
+
+def another_shape(header: dict[str, dict[str, object]]) -> None:
+    header["0.conv.weight"]["shape"] = [1]
+
+
+def twice(header: dict[str, dict[str, object]]) -> str:
+    again = json.dumps({"0.bn.bias": header["0.bn.bias"]})[1:-1]
+    return f"{json.dumps(header)[:-1]}, {again}}}"
+
+
+@pytest.mark.parametrize("change", [overlapping, moved, beyond_the_end, another_type, another_shape, twice])
+def test_fault_21_headers_that_contradict_the_file(
+    change: Callable[[dict[str, dict[str, object]]], str | None], path: Path
+) -> None:
+    written_anew(path, change)
+    expected = "names '0.bn.bias' twice, expected once" if change is twice else "not a whole safetensors file"
+    with pytest.raises(ModelError, match=expected):
+        Model.load(path)
+
+
+def test_fault_21_bytes_that_belong_to_nothing(path: Path) -> None:
+    written_anew(path, lambda header: None, tail=bytes(8))
+    with pytest.raises(ModelError, match="not a whole safetensors file"):
+        Model.load(path)
+
+
 def test_fault_21_tensors_of_another_type(tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 

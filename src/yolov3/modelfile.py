@@ -184,11 +184,26 @@ def _check_header(path: str | os.PathLike[str], origin: str) -> None:
         with open_regular(path) as file:
             start = file.read(9)
             size = file.seek(0, os.SEEK_END)
+            length = int.from_bytes(start[:8], "little")
+            sound = len(start) == 9 and start[8:] == b"{" and length <= min(size - 8, MAX_HEADER)
+            file.seek(8)
+            header = file.read(length) if sound else b""
     except OSError as error:
         raise ModelError(f"{origin}: can't be read ({error.strerror})") from None
-    length = int.from_bytes(start[:8], "little")
-    if len(start) < 9 or start[8:] != b"{" or length > min(size - 8, MAX_HEADER):
+    if not sound:
         raise ModelError(f"{origin}: not a model file (safetensors), or cut short")
+    twice: list[str] = []
+    try:
+        json.loads(header, object_pairs_hook=lambda pairs: twice.extend(_repeated(pairs)))
+    except (ValueError, RecursionError):
+        raise ModelError(f"{origin}: not a whole safetensors file (its header is not valid JSON)") from None
+    if twice:  # readers differ in which of two they take
+        raise ModelError(f"{origin}: its header names {shown(twice[0])} twice, expected once")
+
+
+def _repeated(pairs: list[tuple[str, Any]]) -> list[str]:
+    names = [name for name, _ in pairs]
+    return [] if len(set(names)) == len(names) else [name for name in names if names.count(name) > 1]
 
 
 def _check_tensors(origin: str, spec: Spec, given: Mapping[str, tuple[int, ...]]) -> None:
