@@ -204,7 +204,8 @@ class _Boxes:
 
     def iou(self, other: _Boxes) -> NDArray[Any]:
         """IoU with others (N, M), 0 between classes."""
-        return box_iou(self.boxes, other.boxes) * (self.labels[:, None] == other.labels[None])
+        overlaps: NDArray[Any] = box_iou(self.boxes, other.boxes) * (self.labels[:, None] == other.labels[None])
+        return overlaps
 
 
 def _uncovered(candidates: _Boxes, found: _Boxes, iou: float, margin: float) -> int:
