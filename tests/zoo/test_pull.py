@@ -194,6 +194,13 @@ def test_a_folder_that_cannot_be_made(known: OfficialWeights, tmp_path: Path) ->
         pull("yolov3-tiny", tmp_path / "file" / "sub")
 
 
+def test_a_folder_where_the_model_file_should_go(known: OfficialWeights, server: Server, tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").mkdir()
+    with pytest.raises(UsageError, match=r"x.safetensors: a folder is there"):
+        pull("yolov3-tiny", tmp_path / "x.safetensors")
+    assert not server.requests, "said before anything is fetched"
+
+
 def test_an_unknown_name() -> None:
     with pytest.raises(
         UsageError, match="yolov4: no weights of that name are known, expected one of yolov3, yolov3-spp"

@@ -67,7 +67,7 @@ def pull(
         The model file; one that is there already is left as it is.
 
     Raises:
-        UsageError: no weights of that name.
+        UsageError: no weights of that name, or a folder where the model file should go.
         ModelError: `NAME.weights` is there, but isn't the official file.
         Yolov3Error: it can't be fetched (with what to do by hand) or written.
     """
@@ -75,6 +75,8 @@ def pull(
     target = pull_target(name, to)
     if target.is_file():
         return target
+    if target.exists():
+        raise UsageError(f"{target}: a folder is there, where the model file should go; choose another place")
     _make_folder(target.parent)
     given = target.with_name(f"{name}.weights")
     if given.is_file():
