@@ -21,7 +21,15 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from yolov3.errors import DataError, UsageError, Yolov3Error
-from yolov3.images import decode_image, display_name, quiet_decoders, read_header, read_image, write_image
+from yolov3.images import (
+    decode_enough,
+    decode_image,
+    display_name,
+    quiet_decoders,
+    read_header,
+    read_image,
+    write_image,
+)
 
 FORMATS = ("JPEG", "PNG", "WebP", "BMP", "TIFF", "GIF")
 ORIENTATION = 274
@@ -392,6 +400,43 @@ def test_fault_61_exif_orientation(kind: str, orientation: int) -> None:
     assert header.size_wh == ((7, 13) if orientation > 4 else (13, 7))
     assert image.flags.c_contiguous
     assert np.array_equal(image, slow_turn(plain, orientation))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(("size_wh", "turned_factor"), [((160, 96), 8), ((164, 100), 4), ((163, 101), 1)])
+def test_reduced_pictures_are_turned_and_show_the_same(
+    orientation: int, size_wh: tuple[int, int], turned_factor: int
+) -> None:
+    """Against means of squares of the whole picture; what reaches beyond an edge must lie on the right or below."""
+    data = encode(colourful(*size_wh), "JPEG", exif=exif(orientation), quality=100)
+    whole = decode_image(data)
+    asked: list[tuple[int, int]] = []
+
+    def enough(image_wh: tuple[int, int]) -> tuple[int, int]:
+        asked.append(image_wh)
+        return 10, 10
+
+    reduced = decode_enough(data, "x", enough)
+    height, width = whole.shape[:2]
+    assert asked == [(width, height)] == [reduced.size_wh]
+    factor = 8 if orientation == 1 else turned_factor
+    assert reduced.factor == factor
+    assert reduced.pixels.shape == (-(-height // factor), -(-width // factor), 3)
+    assert reduced.covered_wh[0] - width in range(factor) and reduced.covered_wh[1] - height in range(factor)
+    for row in range(height // factor):
+        for column in range(width // factor):
+            square = whole[row * factor : (row + 1) * factor, column * factor : (column + 1) * factor]
+            np.testing.assert_allclose(reduced.pixels[row, column], square.mean(axis=(0, 1)), atol=9)
+
+
+@pytest.mark.parametrize(
+    ("least", "factor"), [(1, 8), (8, 8), (9, 4), (16, 4), (17, 2), (32, 2), (33, 1), (64, 1), (99, 1)]
+)
+def test_no_fewer_pixels_than_are_enough(least: int, factor: int) -> None:
+    data = encode(colourful(64, 128), "JPEG")
+    assert decode_enough(data, "x", lambda _: (least, 1)).factor == factor
+    assert decode_enough(data, "x", None).factor == 1
+    assert decode_enough(encode(colourful(64, 128), "PNG"), "x", lambda _: (1, 1)).factor == 1
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 255])

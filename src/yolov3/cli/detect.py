@@ -14,18 +14,13 @@ from .ending import stop_code
 
 if TYPE_CHECKING:
     from ..runtime import Detector
+    from ..runtime.arrangement import Arrangement
     from ..sinks import RunFolder, Sink
     from ..sources import SourceStream
     from .table import Table
 
 # Options that the Detector takes under their own names.
-DETECTOR_OPTIONS = (
-    *("weights", "names", "masks", "allow_extra", "size", "resize", "rect"),
-    *("engine", "threads", "conf", "iou", "max_det", "classes", "tile", "overlap"),
-)
-
-# Below so many pictures it is faster not to prepare the engine for many.
-FEW = 5
+DETECTOR_OPTIONS = ("size", "resize", "rect", "conf", "iou", "max_det", "classes", "tile", "overlap", "exact")
 
 
 @click.command()
@@ -45,9 +40,16 @@ FEW = 5
 @click.option("--classes", metavar="LIST", help="Keep these only: person,dog (names or indices).")
 @click.option("--tile", type=int, metavar="PIXELS", help="Also look at large pictures in squares of this side.")
 @click.option("--overlap", default=0.2, show_default=True, help="The share of a tile that the next one repeats.")
-@options.engine
-@click.option("--threads", type=int, help="For the engine; default all cores.")
-@click.option("--batch", default=1, show_default=True, help="Pictures that go through the network together.")
+@click.option("--exact", is_flag=True, help="Decode all pixels of large JPEGs, not only as many as are needed.")
+@click.option(
+    "--engine",
+    default="auto",
+    show_default=True,
+    help="ncnn, onnxruntime, openvino or mnn; auto: ncnn, for 200 pictures and more the fastest here.",
+)
+@click.option("--threads", type=int, help="Of all engines together; default all cores.")
+@click.option("--workers", type=int, help="Pictures worked on side by side; default what is fast.")
+@click.option("--batch", type=int, help="Pictures that go through the network together; default what is fast.")
 @click.option("--every", default=1, show_default=True, help="Of videos and cameras, take each so-manieth frame.")
 @click.option("--output", type=options.FilePath, help="New folder for what is saved; default runs/detect/exp.")
 @click.option("--no-save", is_flag=True, help="Save no annotated pictures and videos.")
@@ -58,7 +60,8 @@ FEW = 5
 @click.option("--csv", metavar="FILE|-", help="Write one line an object.")
 @click.option("--coco", metavar="FILE|-", help="Write COCO results.")
 @click.option("--show", is_flag=True, help="Show results in a window; q ends.")
-def detect(sources: tuple[str, ...], batch: int, every: int, **given: Any) -> int:
+@click.option("--verbose", is_flag=True, help="Say which engine works and why.")
+def detect(sources: tuple[str, ...], every: int, verbose: bool, **given: Any) -> int:
     """Detect objects in pictures and videos.
 
     Prints a table and saves what was found.
@@ -68,24 +71,20 @@ def detect(sources: tuple[str, ...], batch: int, every: int, **given: Any) -> in
 
     Example: yolov3 detect street.jpg holiday/ --classes person,car --json boxes.jsonl
     """
-    from ..errors import UsageError
     from ..images import quiet_decoders
     from ..sources import open_sources
     from ..zoo import sample_photos
     from .table import Progress, Table
 
-    if batch < 1:
-        raise UsageError(f"--batch {batch}: expected 1 or more")
     check_options(given)
     to_stdout = "-" in (given["json"], given["csv"], given["coco"])
     with ExitStack() as stack:
         stack.enter_context(quiet_decoders())
         arguments = list(sources) or [str(path) for path in sample_photos()]
         stream = stack.enter_context(open_sources(arguments, every=every))
-        detector = make_detector(given, few=given["tile"] is None and stream.total in range(1, FEW))
-        options.print_notes(detector.notes)
+        detector, arrangement = make_detector(given, stream, verbose)
         table = Table(sys.stderr if to_stdout else sys.stdout, Progress(stream.total))
-        return run(detector, stream, batch, given, table)
+        return run(detector, arrangement, stream, given, table)
 
 
 def check_options(given: dict[str, Any]) -> None:
@@ -104,14 +103,34 @@ def check_options(given: dict[str, Any]) -> None:
         raise UsageError(f"{files[0]}: named for two kinds of results; give each its own file")
 
 
-def make_detector(given: dict[str, Any], *, few: bool) -> Detector:
-    """The detector that the options ask for."""
+def make_detector(given: dict[str, Any], stream: SourceStream, verbose: bool) -> tuple[Detector, Arrangement]:
+    """The detector that the options ask for, and how the stream's pictures go through it."""
     from ..runtime import Detector
+    from ..runtime.arrangement import FEW, Wanted, arrange
+    from ..runtime.detector import open_model
+    from ..runtime.loading import DarknetOptions
+    from ..spec import parse_size
 
-    return Detector(given["model"], few=few, **{name: given[name] for name in DETECTOR_OPTIONS})
+    wanted = Wanted(given["engine"], given["workers"], given["threads"], given["batch"])
+    model, notes = open_model(
+        given["model"], DarknetOptions(given["weights"], given["names"], given["masks"], given["allow_extra"])
+    )
+    size_wh = model.size_wh if given["size"] is None else parse_size(given["size"], model.spec)
+    chosen = arrange(model, size_wh, stream.total, wanted, live=stream.live)
+    arrangement = chosen.arrangement
+    detector = Detector(
+        model,
+        engine=arrangement.engine,
+        threads=arrangement.threads,
+        callers=arrangement.workers,
+        few=given["tile"] is None and stream.total in range(1, FEW),
+        **{name: given[name] for name in DETECTOR_OPTIONS},
+    )
+    options.print_notes([*notes, *detector.notes, *chosen.warnings, *(chosen.reasons if verbose else [])])
+    return detector, arrangement
 
 
-def run(detector: Detector, stream: SourceStream, batch: int, given: dict[str, Any], table: Table) -> int:
+def run(detector: Detector, arrangement: Arrangement, stream: SourceStream, given: dict[str, Any], table: Table) -> int:
     """Detect in all frames and hand them to the sinks; Ctrl-C or SIGTERM ends the run with what is done so far."""
     from ..runtime.pipeline import detect_frames
     from ..sinks import RunFolder, WindowClosedError
@@ -121,8 +140,15 @@ def run(detector: Detector, stream: SourceStream, batch: int, given: dict[str, A
     closed = False
     with ExitStack() as stack:
         sinks = [stack.enter_context(sink) for sink in make_sinks(given, folder)]
+        results = detect_frames(
+            detector,
+            stream.unread(),
+            arrangement.batch,
+            workers=arrangement.workers,
+            all_pixels=any(sink.pixels for sink in sinks),
+        )
         try:
-            for result in detect_frames(detector, stream, batch):
+            for result in results:
                 for sink in sinks:
                     sink.write(result)
                 table.add(result)

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from .colour import BACKGROUND
-from .decode import Decoded, Enough, decode_enough, decode_image, read_image, read_picture_bytes, take_picture_bytes, write_image
+from .decode import (
+    Decoded,
+    Enough,
+    decode_enough,
+    decode_image,
+    read_image,
+    read_picture_bytes,
+    take_picture_bytes,
+    write_image,
+)
 from .header import MAX_PIXELS, MAX_SIDE, PICTURE_SUFFIXES, display_name, open_regular, read_header
 from .layout import ImageHeader
 from .quiet import quiet_decoders

@@ -22,6 +22,7 @@ from ..spec import parse_size, summarise
 from .engines import DEFAULT_ENGINE, FILE_ENGINES, Engine, make_engine, open_engine
 from .exported import Exported, exported_kind, load_exported
 from .loading import DarknetOptions, Reference, load_model
+from .machine import usable_cores
 from .outputs import find_candidates, graph_limits
 from .tiling import Tiling
 
@@ -96,7 +97,7 @@ class Detector:
         """
         loaded_notes: list[str] = []
         if not isinstance(model, (Model, Exported)):
-            model, loaded_notes = _load(model, DarknetOptions(weights, names, masks, allow_extra))
+            model, loaded_notes = open_model(model, DarknetOptions(weights, names, masks, allow_extra))
         if resize is not None:
             if resize not in ("letterbox", "stretch"):
                 raise UsageError(f"resize {resize!r}: expected letterbox or stretch")
@@ -133,7 +134,7 @@ class Detector:
         }
         self._tiling = None if tile is None else Tiling(tile, overlap)
         self._rect_stride = model.spec.network.max_stride if rect else None
-        each = max(default_threads() // _positive("callers", callers), 1)
+        each = max(usable_cores() // _positive("callers", callers), 1)
         each = each if threads is None else _positive("threads", threads)
         self._exact = exact or tile is not None
         self._engine: Engine
@@ -167,7 +168,7 @@ class Detector:
         return self.detect([load_picture(image, self.enough) for image in images])
 
     def detect(self, pictures: Sequence[Decoded]) -> list[Detections]:
-        """As `batch`, for pictures that are decoded, of which `enough` pixels will do; boxes are in their own pixels."""
+        """As `batch`, for decoded pictures, of which `enough` pixels will do; boxes are in their own pixels."""
         if self._tiling is not None:
             return [self._detect_tiled(picture.pixels, self._tiling) for picture in pictures]
         found = self._candidates(pictures)
@@ -231,7 +232,8 @@ class Detector:
         return self._engine(canvases[0][None] if len(canvases) == 1 else np.stack(canvases))
 
 
-def _load(reference: Reference, options: DarknetOptions) -> tuple[Model | Exported, list[str]]:
+def open_model(reference: Reference, options: DarknetOptions) -> tuple[Model | Exported, list[str]]:
+    """Whatever a `Detector` takes as its model, and what there is to say about how it was read."""
     if exported_kind(reference) is not None:
         return load_exported(reference, options), []
     loaded = load_model(reference, options)
@@ -244,13 +246,6 @@ def _rebuild(model: Model | Exported, options: dict[str, Any]) -> Detector:
 
 def _size_wh(picture: NDArray[np.uint8]) -> tuple[int, int]:
     return picture.shape[1], picture.shape[0]
-
-
-def default_threads() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _positive(name: str, value: int) -> int:

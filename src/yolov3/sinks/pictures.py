@@ -27,6 +27,8 @@ class _FolderSink(Sink):
 class AnnotatedPictures(_FolderSink):
     """Each picture with its boxes, as .png for a .png, else as .jpg. Frames of videos are `AnnotatedVideos`'."""
 
+    pixels = True
+
     def write(self, result: Result) -> None:
         """Save one picture; what couldn't be read is left out."""
         frame = result.frame
@@ -69,6 +71,8 @@ class YoloLabels(_FolderSink):
 
 class Crops(_FolderSink):
     """`crops/CLASS/NAME-1.jpg`: each object cut out of the picture."""
+
+    pixels = True
 
     def write(self, result: Result) -> None:
         """Save one picture's objects; boxes of less than a pixel are left out."""

@@ -13,7 +13,12 @@ class Sink(ABC):
     """Takes results one after the other, as a context manager.
 
     What it writes is whole when it is left without an error, and gone otherwise.
+
+    Attributes:
+        pixels: it looks at pictures, of which all pixels must be there.
     """
+
+    pixels = False
 
     def __enter__(self) -> Self:
         return self

@@ -31,6 +31,8 @@ class Window(Sink):
     Drawn with Tk, because OpenCV's headless build has no windows.
     """
 
+    pixels = True
+
     def __init__(self) -> None:
         try:
             import tkinter

@@ -77,6 +77,11 @@ def installed_engines() -> tuple[str, ...]:
     return tuple(name for name, (_, _, package, _) in _ENGINES.items() if find_spec(package) is not None)
 
 
+def package_of(name: str) -> str:
+    """The package that an engine of `ENGINES` needs."""
+    return _ENGINES[name][2]
+
+
 def make_engine(name: str, graph: Graph, threads: int, *, few: bool = False, callers: int = 1) -> Engine:
     """Build an engine for a graph.
 

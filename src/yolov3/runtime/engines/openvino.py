@@ -18,6 +18,9 @@ from . import RawHeads, Use, network_input
 if TYPE_CHECKING:
     from ..exported import Exported
 
+# The binding's first look at a NumPy array deadlocks when two threads take it at once (2026.4): it is had here.
+openvino.Tensor(np.zeros(1, np.float32)).data  # noqa: B018
+
 
 class OpenvinoEngine:
     """Runs a network with OpenVINO, a whole batch at a time; each call has a request of its own."""

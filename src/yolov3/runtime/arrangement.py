@@ -1,0 +1,313 @@
+"""How a job's pictures go through engines: which engine, how many at once, with how many threads each.
+
+Small jobs get a fixed arrangement. For large ones those that are possible here are tried for about two seconds, on this
+machine, with this model at this size, and the choice is kept in the user's cache folder (docs/performance.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..errors import UsageError, Yolov3Error
+from ..files import write_atomic
+from ..geometry import letterbox_image
+from ..images import Decoded, read_image
+from ..modelfile import Model
+from ..spec import write_spec
+from ..spec.shapes import operation_sizes
+from ..zoo import cache_folder, sample_photos
+from .agreement import decode_all, differences
+from .detector import Detector
+from .engines import DEFAULT_ENGINE, installed_engines, package_of
+from .exported import Exported
+from .machine import processor_name, usable_cores
+
+AUTO = "auto"
+
+FEW = 5
+"""Below so many pictures it is faster not to prepare the engine for many."""
+
+LARGE = 200
+"""From so many pictures on it pays to try what is fastest."""
+
+TRIAL_SECONDS = 2.0
+MOST_WORKERS_UNTRIED = 4
+MOST_VALUES = 1 << 29
+"""Arrangements whose networks would hold more values at once (2 GB of float32) aren't tried."""
+
+BOX_LIMIT, SCORE_LIMIT = 0.5, 0.002
+"""An engine that moves boxes by more pixels of the input, or scores by more, is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """Who works with what.
+
+    Attributes:
+        engine: one of `ENGINES`; None for what the model brings with it.
+        workers: threads that read and detect side by side.
+        threads: how many each worker's engine uses.
+        batch: pictures that go through the network together.
+    """
+
+    engine: str | None
+    workers: int
+    threads: int
+    batch: int
+
+    def __str__(self) -> str:
+        words = [f"{count} {word}{'' if count == 1 else 's'}" for count, word in self._counts()]
+        return f"{self.engine or 'its own engine'}, {words[0]} of {words[1]}, batch {self.batch}"
+
+    def _counts(self) -> Iterator[tuple[int, str]]:
+        yield self.workers, "worker"
+        yield self.threads, "thread"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user asks for; None leaves it open.
+
+    Attributes:
+        engine: a name, or `AUTO`.
+        workers, batch: as in `Arrangement`.
+        threads: of all workers together.
+    """
+
+    engine: str = AUTO
+    workers: int | None = None
+    threads: int | None = None
+    batch: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "threads", "batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"--{name} {value}: expected 1 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """An arrangement and why.
+
+    Attributes:
+        arrangement: to work by.
+        warnings: engines that were left out.
+        reasons: how it was found, for who wants to know.
+    """
+
+    arrangement: Arrangement
+    warnings: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+
+def arrange(
+    model: Model | Exported,
+    size_wh: tuple[int, int],
+    total: int | None,
+    wanted: Wanted = Wanted(),
+    *,
+    live: bool = False,
+) -> Chosen:
+    """Decide how to work.
+
+    Args:
+        model: what will run.
+        size_wh: at this input size.
+        total: how many pictures there are; None where that is unknown, as with several videos.
+        wanted: what the user asks for.
+        live: pictures come from a camera and must not wait for each other.
+
+    Raises:
+        UsageError: an engine that isn't known.
+        Yolov3Error: one that isn't installed.
+    """
+    cores = wanted.threads or usable_cores()
+    few = total is not None and total < FEW
+    large = not few and not live and (total is None or total >= LARGE)
+    engine = None if wanted.engine == AUTO else wanted.engine
+    if large and engine is None and isinstance(model, Model):
+        return _tried(model, size_wh, wanted, cores)
+    workers = wanted.workers or (1 if few or live else min(cores, MOST_WORKERS_UNTRIED))
+    default = DEFAULT_ENGINE if isinstance(model, Model) else None
+    fixed = Arrangement(engine or default, workers, max(cores // workers, 1), wanted.batch or 1)
+    return Chosen(fixed, reasons=[f"{fixed} (not tried: {_why_not(model, large, engine)})"])
+
+
+def _why_not(model: Model | Exported, large: bool, engine: str | None) -> str:
+    if engine is not None:
+        return "the engine is given"
+    if isinstance(model, Exported):
+        return "an exported network has its own engine"
+    return "a large job" if large else f"the job has less than {LARGE} pictures"
+
+
+# ------------------------------------------------------------------------------------------------ trying
+
+
+def _tried(model: Model, size_wh: tuple[int, int], wanted: Wanted, cores: int) -> Chosen:
+    """The fastest arrangement, from the cache or by trying."""
+    candidates = possible(model, size_wh, wanted, cores)
+    if len(candidates) == 1:
+        return Chosen(candidates[0], reasons=[f"{candidates[0]} (nothing else is possible)"])
+    cache = Cache(cache_folder() / "arrangements.json")
+    key = cache_key(model, size_wh, candidates)
+    known = cache.get(key)
+    if known is not None and known in candidates:
+        return Chosen(known, reasons=[f"{known} (tried before, kept in {cache.path})"])
+    chosen = try_all(model, size_wh, candidates)
+    if not cache.put(key, chosen.arrangement):
+        chosen.reasons.append(f"{cache.path} can't be written, so this is tried again next time")
+    return chosen
+
+
+def possible(model: Model, size_wh: tuple[int, int], wanted: Wanted, cores: int) -> list[Arrangement]:
+    """What is worth trying: each engine that is installed, with one worker a core and with all cores at one picture.
+
+    MNN alone gains from batches as a rule, so only for it are larger ones tried.
+    """
+    network = model.spec.network
+    sizes = operation_sizes(network, size_wh)
+    values = sum(each.channels * high * wide for each, (high, wide) in zip(network.operations, sizes, strict=True))
+    found = []
+    for engine in installed_engines():
+        for workers in [wanted.workers] if wanted.workers else sorted({cores, 1}, reverse=True):
+            batch = 1 if engine != "mnn" else max(min(8, MOST_VALUES // (values * workers)), 1)
+            found.append(Arrangement(engine, workers, max(cores // workers, 1), wanted.batch or batch))
+    return found
+
+
+def try_all(model: Model, size_wh: tuple[int, int], candidates: Sequence[Arrangement]) -> Chosen:
+    """Try each on a sample photo; those whose engine gives other results are left out."""
+    picture = read_image(sample_photos()[0])
+    expected = None
+    rates: dict[Arrangement, float] = {}
+    warnings: list[str] = []
+    left_out: set[str | None] = set()
+    for candidate in candidates:
+        if candidate.engine in left_out:
+            continue
+        try:
+            detector = Detector(
+                model, size=size_wh, engine=candidate.engine, threads=candidate.threads, callers=candidate.workers
+            )
+            outputs = _outputs(detector, picture)
+        except Yolov3Error as error:
+            left_out.add(candidate.engine)
+            warnings.append(f"engine {candidate.engine} is left out: {error}")
+            continue
+        expected = expected or outputs  # the first is ncnn's
+        box, score = differences(expected, outputs)
+        if not (box <= BOX_LIMIT and score <= SCORE_LIMIT):
+            left_out.add(candidate.engine)
+            warnings.append(
+                f"engine {candidate.engine} is left out: it moves boxes by {box:.2g} pixels and scores by {score:.2g}, "
+                f"at most {BOX_LIMIT} and {SCORE_LIMIT} expected"
+            )
+            continue
+        rates[candidate] = _rate(detector, candidate, picture, TRIAL_SECONDS / len(candidates))
+    best = max(rates, key=lambda candidate: rates[candidate])
+    listing = [f"{rate:.1f} pictures/s: {candidate}" for candidate, rate in rates.items()]
+    return Chosen(best, warnings, [f"{best} (the fastest of {len(rates)})", *listing])
+
+
+def _outputs(detector: Detector, picture: Any) -> tuple[Any, Any]:
+    plan = detector.plan((picture.shape[1], picture.shape[0]))
+    raw = detector.raw([picture], [plan])
+    return decode_all([head[0] for head in raw], detector.model.spec.network.heads, len(detector.names))
+
+
+def _rate(detector: Detector, arrangement: Arrangement, picture: Any, seconds: float) -> float:
+    """Pictures a second, after a round to warm up; each worker does one batch at least."""
+    plan = detector.plan((picture.shape[1], picture.shape[0]))
+    canvas = letterbox_image(picture, plan, detector.model.preprocess.pad)
+    pictures = [Decoded(canvas, (canvas.shape[1], canvas.shape[0]))] * arrangement.batch
+
+    def work(until: float) -> int:
+        done = 0
+        while True:
+            detector.detect(pictures)
+            done += len(pictures)
+            if time.perf_counter() >= until:
+                return done
+
+    with ThreadPoolExecutor(arrangement.workers) as pool:
+        list(pool.map(work, [0.0] * arrangement.workers))
+        start = time.perf_counter()
+        done = sum(pool.map(work, [start + seconds] * arrangement.workers))
+        return done / (time.perf_counter() - start)
+
+
+# ------------------------------------------------------------------------------------------------ the cache
+
+
+class Cache:
+    """Choices that were made, by key. What can't be read counts as empty: it is only a cache."""
+
+    MOST = 200
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def get(self, key: str) -> Arrangement | None:
+        """The choice, if it was made before."""
+        try:
+            return Arrangement(**self._read()[key])
+        except (KeyError, TypeError):
+            return None
+
+    def put(self, key: str, arrangement: Arrangement) -> bool:
+        """Keep a choice, and of the others the latest; says whether that could be done."""
+        kept = self._read()
+        kept.pop(key, None)
+        kept[key] = asdict(arrangement)
+        latest = dict(list(kept.items())[-self.MOST :])
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(self.path, json.dumps(latest, indent=1))
+        except (OSError, Yolov3Error):
+            return False
+        return True
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            kept = json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return kept if isinstance(kept, dict) else {}
+
+
+def cache_key(model: Model, size_wh: tuple[int, int], candidates: Sequence[Arrangement]) -> str:
+    """What the choice depends on: machine, versions, model, size, and what there is to choose from."""
+    digest = hashlib.sha256(write_spec(model.spec).encode())
+    for name in sorted(model.tensors):
+        digest.update(np.ascontiguousarray(model.tensors[name]).data)
+    engines = sorted({candidate.engine for candidate in candidates if candidate.engine})
+    about = {
+        "machine": [platform.machine(), processor_name(), usable_cores()],
+        "versions": {"yolov3": __version__, **{engine: _version(package_of(engine)) for engine in engines}},
+        "model": digest.hexdigest(),
+        "size": size_wh,
+        "candidates": [asdict(candidate) for candidate in candidates],
+    }
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def _version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version  # slow to import
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
