@@ -195,6 +195,9 @@ def test_options_on_the_command_line(cli: Cli, small: Model, tmp_path: Path, mon
         (["x.safetensors", "--raw"], "--raw goes with an export (.onnx, .xml, .param, .mnn)"),
         (["x.cfg", "--max-det", "3"], "--max-det goes with an export"),
         (["x.onnx", "--size", "50"], "multiple of 8"),
+        (["x.onnx", "--nms", "--conf", "nan"], "x.onnx: conf nan, expected a number from 0 to 1"),
+        (["x.onnx", "--nms", "--iou", "nan"], "x.onnx: iou nan, expected a number from 0 to 1"),
+        (["x.onnx", "--nms", "--max-det", "100001"], "x.onnx: max-det 100001, expected 1 to 100000"),
         (["x.engine"], "expected an output that ends in .safetensors, .cfg, .weights, .onnx, .xml, .param, .mnn"),
     ],
 )

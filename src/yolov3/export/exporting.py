@@ -15,7 +15,7 @@ from ..errors import DataError, ModelError, UsageError, Yolov3Error
 from ..files import staged
 from ..graph import lower
 from ..graph.onnx import emit_onnx
-from ..graph.signature import Signature
+from ..graph.signature import MAX_BATCH, MAX_DETECTIONS, Signature
 from ..modelfile import Model
 from ..postprocess import Thresholds
 from ..runtime.detector import Detector
@@ -135,7 +135,7 @@ def signature_for(
         fixed: take the model's size and `batch` (1) only.
 
     Raises:
-        UsageError: an option that the kind doesn't know.
+        UsageError: an option that the kind doesn't know, or a number that can't be meant.
     """
     ability = ABILITIES[KINDS[Path(path).suffix.lower()]]
     chosen = outputs or ability.outputs[0]
@@ -146,6 +146,12 @@ def signature_for(
         raise UsageError(f"{path}: {ability.name} files take float pictures; leave out uint8")
     if (fixed or batch is not None) and not ability.fixed:
         raise UsageError(f"{path}: {ability.name} files take any size and batch; leave out static and batch")
+    for word, value in (("conf", conf), ("iou", iou)):
+        if not 0 <= value <= 1:  # NaN isn't either
+            raise UsageError(f"{path}: {word} {value:g}, expected a number from 0 to 1")
+    for word, count, most in (("max-det", max_det, MAX_DETECTIONS), ("batch", batch or 1, MAX_BATCH)):
+        if not 1 <= count <= most:
+            raise UsageError(f"{path}: {word} {count}, expected 1 to {most}")
     return Signature(
         chosen,
         uint8,

@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 KINDS = ("Conv", "LeakyRelu", "Relu", "Clip", "Sigmoid", "Mul", "Add", "MaxPool", "Resize", "Concat")
 
 
-def quantise(network: onnx.ModelProto, heads: Iterable[str], inputs: Iterable[NDArray[Any]]) -> onnx.ModelProto:
+def quantise(
+    network: onnx.ModelProto,
+    heads: Iterable[str],
+    inputs: Iterable[NDArray[Any]],
+    *,
+    averaged: bool = True,
+    narrow: bool = True,
+) -> onnx.ModelProto:
     """An 8-bit network (QuantizeLinear and DequantizeLinear around 8-bit operations) from a float32 one.
 
     Weights have a scale for each output channel and 7 bits: with 8, sums of products overflow on processors without
@@ -34,6 +41,8 @@ def quantise(network: onnx.ModelProto, heads: Iterable[str], inputs: Iterable[ND
         network: from `emit_onnx`, float32.
         heads: names of the convolutions that stay in float; so do decoding and whatever stands before the network.
         inputs: what the network takes, one array a picture, for calibration.
+        averaged: else each range goes from the smallest to the largest value of all pictures.
+        narrow: else weights have 8 bits.
 
     Raises:
         Yolov3Error: ONNX Runtime isn't installed.
@@ -64,11 +73,11 @@ def quantise(network: onnx.ModelProto, heads: Iterable[str], inputs: Iterable[ND
             op_types_to_quantize=list(KINDS),
             nodes_to_exclude=sorted(around | ends | set(heads)),
             per_channel=True,
-            reduce_range=True,
+            reduce_range=narrow,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             calibrate_method=quantization.CalibrationMethod.MinMax,
-            extra_options={"CalibMovingAverage": True},
+            extra_options={"CalibMovingAverage": averaged},
         )
         made = onnx.load(target)
     del made.metadata_props[:]
