@@ -103,7 +103,9 @@ class Row:
         """One line, with the size of what was written."""
         size = sum(file.stat().st_size for file in (path, *companions(path))) / 1e6
         cells = [self.label, kind, precision, engine, f"{size:.1f}", f"{figures.peak:.0f}"]
-        cells += [f"{value:.1g}" for value in (figures.raw, figures.box, figures.score) if value is not None]
+        cells += [
+            f"{float(f'{value:.1g}'):g}" for value in (figures.raw, figures.box, figures.score) if value is not None
+        ]
         ap = self.score(detector)
         cells += [NO_AP] * 2 if ap is None or self.ap is None else [f"{ap:.4f}", f"{ap - self.ap:+.4f}"]
         return f"| {' | '.join(cells)} |"
