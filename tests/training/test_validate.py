@@ -79,6 +79,7 @@ def test_yolov3_tiny_learns_in_a_few_steps(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("recipe", ["modern", "darknet"])
 def test_eight_pictures_are_learnt_by_heart(recipe: str, tmp_path: Path) -> None:
     from yolov3.training.session import Source, prepare
@@ -88,7 +89,7 @@ def test_eight_pictures_are_learnt_by_heart(recipe: str, tmp_path: Path) -> None
     data = make_world(tmp_path / "world", train=8, val=0, side=160)
     data.write_text(data.read_text() + "val: images/train\n")
     chosen = settings(
-        epochs=120, batch=8, size_wh=(160, 160), recipe=recipe, rate=0.003 if recipe == "darknet" else None
+        epochs=60, batch=8, size_wh=(160, 160), recipe=recipe, rate=0.003 if recipe == "darknet" else None
     )
     model = Model.load(BUNDLED["yolov3-tiny"], origin="yolov3-tiny")
     prepared = prepare(Source(load_dataset(data), data), model, chosen)
