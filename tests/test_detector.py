@@ -99,6 +99,11 @@ def test_rect_works_on_less_and_finds_much_the_same(image: np.ndarray, detector:
     assert np.abs(found.boxes[0] - detector(image).boxes[0]).max() < 20
 
 
+def test_options_of_files_do_not_go_with_a_model() -> None:
+    with pytest.raises(UsageError, match=r"weights, names.* not with a model"):
+        Detector(random_model(small_spec()), names="x.names")
+
+
 def test_classes_as_one_text(image: np.ndarray) -> None:
     assert Detector(classes="person, 1", threads=1).thresholds.classes == {0, 1}
 

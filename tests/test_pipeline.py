@@ -155,7 +155,7 @@ def test_large_jpegs_are_decoded_as_far_as_needed(large: Path) -> None:
     assert found.scores[0] == pytest.approx(expected.scores[0], abs=0.05)
     np.testing.assert_allclose(found.boxes, expected.boxes, atol=24)
     (frame,) = [result.frame for result in _detect(fast, large, all_pixels=False)]
-    assert frame.factor == 4 and frame.image is not None and frame.image.shape == (401, 600, 3)
+    assert frame.factor == 2 and frame.image is not None and frame.image.shape == (801, 1200, 3)
     (frame,) = [result.frame for result in _detect(fast, large, all_pixels=True)]
     assert frame.factor == 1 and frame.image is not None and frame.image.shape == (1601, 2400, 3)
     (frame,) = [result.frame for result in _detect(exact, large, all_pixels=False)]

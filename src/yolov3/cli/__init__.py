@@ -90,7 +90,7 @@ def _run(arguments: list[str], debug: bool) -> int:
     except MemoryError as error:
         return _report(error, "out of memory; try a smaller --size or --batch", 1, debug)
     except OSError as error:
-        return _report(error, f"{error.filename or 'system'}: {error.strerror or error}", 1, debug)
+        return _report(error, f"{error.filename or 'output'}: {error.strerror or error}", 1, debug)
 
 
 def _report(error: BaseException, message: str, code: int, debug: bool) -> int:

@@ -26,6 +26,10 @@ from .machine import usable_cores
 from .outputs import find_candidates, graph_limits
 from .tiling import Tiling
 
+# A side of a JPEG is decoded to at least so many times its pixels in the network's input: with fewer, scores move more
+# than they do by the choice of how pictures are resized (docs/decisions/009-reduced-decoding.md).
+PIXELS_PER_INPUT = 2
+
 Picture = NDArray[np.uint8] | str | os.PathLike[str]
 
 
@@ -96,8 +100,11 @@ class Detector:
             UsageError: an option that can't be meant.
         """
         loaded_notes: list[str] = []
+        darknet = DarknetOptions(weights, names, masks, allow_extra)
         if not isinstance(model, (Model, Exported)):
-            model, loaded_notes = open_model(model, DarknetOptions(weights, names, masks, allow_extra))
+            model, loaded_notes = open_model(model, darknet)
+        elif darknet != DarknetOptions():
+            raise UsageError("weights, names, masks and allow_extra go with a model's name or file, not with a model")
         if resize is not None:
             if resize not in ("letterbox", "stretch"):
                 raise UsageError(f"resize {resize!r}: expected letterbox or stretch")
@@ -180,7 +187,14 @@ class Detector:
     @property
     def enough(self) -> Enough | None:
         """How many pixels of a picture this detector needs, for who decodes it; None for all."""
-        return None if self._exact else lambda image_wh: self.plan(image_wh).resized_wh
+        if self._exact:
+            return None
+
+        def enough(image_wh: tuple[int, int]) -> tuple[int, int]:
+            width, height = self.plan(image_wh).resized_wh
+            return width * PIXELS_PER_INPUT, height * PIXELS_PER_INPUT
+
+        return enough
 
     def _candidates(self, pictures: Sequence[Decoded]) -> list[Candidates]:
         """What reaches `conf` in each picture, in its own pixels; inputs of one shape go together."""
