@@ -346,7 +346,8 @@ def test_options_that_cannot_be_meant(arguments: list[str], words: str, photo: P
     assert run.code == 2 and words in run.err
 
 
-def test_memory_is_flat_over_two_thousand_pictures(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_memory_is_flat_over_two_thousand_pictures(workers: int, tmp_path: Path) -> None:
     """With an engine that does nothing; what grows must be less than a picture in a hundred."""
     folder = tmp_path / "many"
     folder.mkdir()
@@ -358,14 +359,14 @@ import numpy as np, yolov3
 from yolov3.runtime import pipeline
 from yolov3.sources import open_sources
 from yolov3.sinks import *
-detector = yolov3.Detector(threads=1)
+detector = yolov3.Detector(threads=1, callers={workers})
 detector._engine = lambda images: [np.full((len(images), 255, s, s), -9, np.float32) for s in (26, 13)]
 def rss(): return int(open("/proc/self/statm").read().split()[1]) * 4096
 sizes = []
 folder = RunFolder()
 with JsonLines("r.jsonl") as lines, open_sources([{str(folder)!r}]) as stream, AnnotatedPictures(folder) as pictures:
     assert stream.total == 2000
-    for number, result in enumerate(pipeline.detect_frames(detector, stream, 4)):
+    for number, result in enumerate(pipeline.detect_frames(detector, stream.unread(), 4, workers={workers})):
         lines.write(result)
         if number % 40 == 0:
             pictures.write(result)
