@@ -35,7 +35,7 @@ def quantise(
 
     Weights have a scale for each output channel and 7 bits: with 8, sums of products overflow on processors without
     VNNI. Activations are unsigned 8-bit; each one's range is the mean of its smallest and largest values over the
-    calibration pictures, which a single outlier can't stretch (docs/exports.md has what was measured).
+    calibration pictures, which a single outlier can't stretch (docs/decisions/011-eight-bits.md has what was measured).
 
     Args:
         network: from `emit_onnx`, float32.
