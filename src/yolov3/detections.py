@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -172,6 +171,8 @@ class Detections:
 
     def _repr_html_(self) -> str:
         """A table for notebooks."""
+        import html
+
         rows = "".join(
             f"<tr><td>{html.escape(name)}</td><td>{score:.2f}</td>"
             + "".join(f"<td>{value:.1f}</td>" for value in box)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
+from yaml.composer import Composer
+from yaml.resolver import Resolver
 
 from .errors import Yolov3Error, shown
 
@@ -43,8 +46,7 @@ def parse_yaml(text: str, name: str, error: type[Yolov3Error], *, max_bytes: int
     if len(text) > max_bytes:
         raise error(f"{name}: {len(text):,} characters, expected at most {max_bytes:,}")
     try:
-        _refuse_references(text, name, error)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = _Composer(_plain_events(text, name, error)).get_single_node()
         reader = _Reader(name, error)
         value = None if node is None else reader.read(node, ())
     except yaml.MarkedYAMLError as problem:
@@ -58,7 +60,8 @@ def parse_yaml(text: str, name: str, error: type[Yolov3Error], *, max_bytes: int
     return YamlDocument(value, reader.lines)
 
 
-def _refuse_references(text: str, name: str, error: type[Yolov3Error]) -> None:
+def _plain_events(text: str, name: str, error: type[Yolov3Error]) -> Iterator[yaml.Event]:
+    """What the parser finds, as long as it is plain."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         line = event.start_mark.line + 1 if event.start_mark else 1
@@ -73,6 +76,32 @@ def _refuse_references(text: str, name: str, error: type[Yolov3Error]) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             raise error(f"{name}:{line}: nested too deeply, expected at most {MAX_DEPTH} levels")
+        yield event
+
+
+class _Composer(Composer, Resolver):
+    """PyYAML's nodes from events that are parsed once, and checked before."""
+
+    def __init__(self, events: Iterator[yaml.Event]) -> None:
+        Composer.__init__(self)
+        Resolver.__init__(self)
+        self._events = events
+        self._next: yaml.Event | None = None
+
+    def peek_event(self) -> yaml.Event | None:
+        """The next event; None behind the last."""
+        if self._next is None:
+            self._next = next(self._events, None)
+        return self._next
+
+    def get_event(self) -> yaml.Event | None:
+        """The next event, taken."""
+        event, self._next = self.peek_event(), None
+        return event
+
+    def check_event(self, *kinds: type[yaml.Event]) -> bool:
+        """Whether the next event is of one of these kinds."""
+        return isinstance(self.peek_event(), kinds)
 
 
 class _Reader:

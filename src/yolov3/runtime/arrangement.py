@@ -6,12 +6,10 @@ machine, with this model at this size, and the choice is kept in the user's cach
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -230,6 +228,8 @@ def _outputs(detector: Detector, picture: Any) -> tuple[Any, Any]:
 
 def _rate(detector: Detector, arrangement: Arrangement, picture: Any, seconds: float) -> float:
     """Pictures a second, after a round to warm up; each worker does one batch at least."""
+    from concurrent.futures import ThreadPoolExecutor
+
     plan = detector.plan((picture.shape[1], picture.shape[0]))
     canvas = letterbox_image(picture, plan, detector.model.preprocess.pad)
     pictures = [Decoded(canvas, (canvas.shape[1], canvas.shape[0]))] * arrangement.batch
@@ -290,6 +290,8 @@ class Cache:
 
 def cache_key(model: Model, size_wh: tuple[int, int], candidates: Sequence[Arrangement]) -> str:
     """What the choice depends on: machine, versions, model, size, and what there is to choose from."""
+    import hashlib
+
     digest = hashlib.sha256(write_spec(model.spec).encode())
     for name in sorted(model.tensors):
         digest.update(np.ascontiguousarray(model.tensors[name]).data)

@@ -6,13 +6,16 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..detections import Detections
 from ..images import Enough
 from ..sources import Frame, Unread
 from .detector import Detector
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 # So many batches a worker are on their way: one that it works on, one that waits, lest it has nothing to do.
 AHEAD = 2
@@ -85,6 +88,8 @@ def _side_by_side(
     work: Callable[[list[Frame | Unread]], list[Result]], groups: Iterator[list[Frame | Unread]], workers: int
 ) -> Generator[list[Result]]:
     """What `work` makes of the groups, in their order, by several threads."""
+    from concurrent.futures import ThreadPoolExecutor  # for who has several workers
+
     running: deque[Future[list[Result]]] = deque()
     pool = ThreadPoolExecutor(workers, "detect")
     try:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -23,8 +24,10 @@ class Camera:
     Attributes:
         number: the operating system's, from 0.
         every: give each so-manieth frame.
+        live: its frames must not wait for each other.
     """
 
+    live: ClassVar[bool] = True
     number: int
     every: int
 

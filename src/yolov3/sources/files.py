@@ -22,8 +22,7 @@ from ..images import (
     take_picture_bytes,
 )
 from .container import container_of
-from .frame import Frame, Unread
-from .video import Video
+from .frame import Frame, Source, Unread
 
 VIDEO_SUFFIXES = frozenset(
     (
@@ -55,13 +54,13 @@ class Files:
     def count(self) -> int | None:
         """One a picture, a video's own claim; unknown where a video doesn't say, or for more than a few videos."""
         if len(self.paths) == 1 and _is_video(Path(self.paths[0])):
-            return Video(Path(self.paths[0]), self.every).count()
+            return _video(Path(self.paths[0]), self.every).count()
         videos = [path for path in self.paths if _suffix(path) in VIDEO_SUFFIXES]
         if len(videos) > FEW_VIDEOS:
             return None
         total = len(self.paths) - len(videos)
         for path in videos:
-            count = Video(Path(path), self.every).count()
+            count = _video(Path(path), self.every).count()
             if count is None:
                 return None
             total += count
@@ -76,7 +75,7 @@ class Files:
 def file_frames(path: Path, every: int) -> Iterator[Frame | Unread]:
     """The one frame of a picture file, unread, or the frames of a video."""
     if _is_video(path):
-        yield from Video(path, every).frames()
+        yield from _video(path, every).frames()
     else:
         yield PictureFile(path)
 
@@ -102,6 +101,12 @@ def _decoded(data: bytes, name: str, place: str, path: Path | None, enough: Enou
     note = f"the first of {picture.frames} frames" if picture.frames > 1 else None
     size_wh = None if picture.factor == 1 else picture.size_wh
     return Frame(name, picture.pixels, path=path, note=note, factor=picture.factor, size_wh=size_wh)
+
+
+def _video(path: Path, every: int) -> Source:
+    from .video import Video  # for who has one
+
+    return Video(path, every)
 
 
 def _is_video(path: Path) -> bool:

@@ -11,7 +11,6 @@ from types import TracebackType
 
 from ..errors import DataError, UsageError
 from ..images import display_name
-from .camera import Camera
 from .files import Files, Missing, StandardInput, open_folder, open_list, open_pattern
 from .frame import Frame, Source, Unread
 
@@ -28,7 +27,7 @@ class SourceStream:
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = sources
         self._frames = self._read()
-        self.live = any(isinstance(source, Camera) for source in sources)
+        self.live = any(getattr(source, "live", False) for source in sources)
 
     @cached_property
     def total(self) -> int | None:
@@ -115,6 +114,8 @@ def _open(argument: str, every: int) -> Source:
             return open_folder(path, every)
         return open_list(path, every) if path.suffix.lower() == ".txt" else Files([argument], every)
     if argument.isascii() and argument.isdigit() and len(argument) <= 3:
+        from .camera import Camera  # for who has one
+
         return Camera(int(argument), every)
     if _URL.match(argument):
         raise UsageError(f"{display_name(argument)}: nothing is read from the network; download it first")

@@ -19,6 +19,9 @@ from . import RawHeads, Use
 if TYPE_CHECKING:
     from ..exported import Exported
 
+SMALL = 16_000_000
+"""Networks of so many weights are small: yolov3-tiny has 9 million, yolov3 62."""
+
 
 class NcnnEngine:
     """Runs a graph with ncnn, a picture at a time.
@@ -27,12 +30,18 @@ class NcnnEngine:
     """
 
     def __init__(
-        self, network: tuple[str, Iterator[NDArray[Any]]], outputs: Sequence[str], scale: float, use: Use
+        self,
+        network: tuple[str, Iterator[NDArray[Any]]],
+        weight_count: int,
+        outputs: Sequence[str],
+        scale: float,
+        use: Use,
     ) -> None:
         """Load a network.
 
         Args:
             network: param text and the arrays of the bin, as `emit_ncnn` gives them.
+            weight_count: how many numbers the bin has, about.
             outputs: names of the blobs that are wanted.
             scale: what pixel values are multiplied by.
             use: any number of callers is well served.
@@ -46,6 +55,9 @@ class NcnnEngine:
         option.lightmode = True
         # Winograd's weights take time and memory to prepare, which pays from about five pictures on.
         option.use_winograd_convolution = not use.few
+        # Matrix products are faster from the second picture on, but want copies of weights and inputs: a quarter of the
+        # memory of a whole run on one picture. Large networks gain at once.
+        option.use_sgemm_convolution = not (use.few and weight_count <= SMALL)
         # Exactness first: no half precision anywhere.
         for half in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage", "bf16_packed"):
             setattr(option, f"use_{half}", False)
@@ -55,14 +67,16 @@ class NcnnEngine:
     @classmethod
     def from_graph(cls, graph: Graph, use: Use) -> NcnnEngine:
         """An engine for a graph."""
-        return cls(emit_ncnn(graph), graph.outputs, graph.scale, use)
+        weight_count = sum(getattr(node.operation, "weight_count", 0) for node in graph.nodes)
+        return cls(emit_ncnn(graph), weight_count, graph.outputs, graph.scale, use)
 
     @classmethod
     def from_file(cls, exported: Exported, use: Use) -> NcnnEngine:
         """An engine for an exported network."""
         parameters, weights = exported.data
         arrays = iter([np.frombuffer(weights, np.uint8)])
-        return cls((parameters.decode(), arrays), exported.outputs, exported.preprocess.scale, use)
+        network = parameters.decode(), arrays
+        return cls(network, len(weights) // 4, exported.outputs, exported.preprocess.scale, use)
 
     def __call__(self, images: NDArray[np.uint8]) -> RawHeads:
         per_image = [self._run(image) for image in images]

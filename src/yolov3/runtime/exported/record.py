@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -106,6 +105,8 @@ def understand(kind: str, data: tuple[bytes, ...], text: str, origin: str, said_
 
 def check_digests(exported: Exported, paths: Sequence[Path]) -> None:
     """Compare files that stand for themselves with what the metadata says of them."""
+    import hashlib
+
     for path, data in zip(paths, exported.data[-len(paths) :], strict=True):
         if exported.about.get("sha256", {}).get(path.suffix) != hashlib.sha256(data).hexdigest():
             raise ModelError(f"{path}: is not the file that was exported with {exported.origin}; export it anew")
