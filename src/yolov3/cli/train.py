@@ -70,7 +70,7 @@ how = options.together(
     click.option("--focal", default=0.0, show_default=True, help="Exponent of the focal loss (modern)."),
     click.option("--label-smoothing", default=0.0, show_default=True, help="Of classes (modern)."),
     click.option("--optimiser", default="sgd", show_default=True, help="sgd (Nesterov) or adamw."),
-    click.option("--rate", type=float, help="Learning rate; default 0.01, with adamw 0.001."),
+    click.option("--rate", type=float, help="Learning rate; default 0.05 (modern), 0.01 (darknet), 0.001 (adamw)."),
     click.option("--momentum", default=0.937, show_default=True, help="Of SGD; AdamW's first beta."),
     click.option("--weight-decay", default=0.0005, show_default=True, help="Of convolution weights."),
     click.option("--schedule", default="cosine", show_default=True, help="cosine, steps or constant."),

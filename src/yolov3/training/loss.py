@@ -136,7 +136,7 @@ class ModernRecipe:
     Attributes:
         heads, nc: of the network.
         ratio_limit: see `assign_modern`.
-        box_weight, objectness_weight, class_weight: factors of the terms.
+        box_weight, objectness_weight, class_weight: factors of the terms; the defaults are measured (docs/log.md).
         iou_objectness: how much of the objectness target is the predicted box's IoU (PP-YOLO's IoU-aware branch,
             arXiv 2007.12099, folded into objectness as in YOLOv5); the rest is 1.
         focal: exponent of `|target - σ|` before the logistic errors (quality focal loss, arXiv 2006.04388); 0 is off.
@@ -146,7 +146,7 @@ class ModernRecipe:
     heads: tuple[Head, ...]
     nc: int
     ratio_limit: float = RATIO_LIMIT
-    box_weight: float = 1.0
+    box_weight: float = 5.0
     objectness_weight: float = 1.0
     class_weight: float = 1.0
     iou_objectness: float = 1.0

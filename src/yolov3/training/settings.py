@@ -18,7 +18,8 @@ from .schedule import Kind as ScheduleKind
 from .schedule import Schedule
 from .step import PRECISIONS, Precision
 
-RATES = {"sgd": 0.01, "adamw": 0.001}
+# The modern recipe's losses are means over positives, Darknet's are sums over all that a picture has.
+RATES = {("sgd", "darknet"): 0.01, ("sgd", "modern"): 0.05, ("adamw", "darknet"): 0.001, ("adamw", "modern"): 0.001}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ class Settings:
         focal: exponent of the modern recipe's focal loss, from 0.
         label_smoothing: of the modern recipe, 0 to below 1.
         optimiser: "sgd" (with Nesterov's momentum) or "adamw".
-        rate: the learning rate at its full height; None for the optimiser's usual one.
+        rate: the learning rate at its full height; None for what suits optimiser and recipe.
         momentum: of SGD, or AdamW's β₁, 0 to below 1.
         weight_decay: of convolution weights, from 0.
         schedule: "cosine", "steps" or "constant".
@@ -103,7 +104,7 @@ class Settings:
     @property
     def full_rate(self) -> float:
         """The learning rate at its full height."""
-        return RATES[self.optimiser] if self.rate is None else self.rate
+        return RATES[self.optimiser, self.recipe] if self.rate is None else self.rate
 
     def make_recipe(self, spec: Spec) -> Recipe:
         """Assignment and loss for a network."""
