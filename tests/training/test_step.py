@@ -216,6 +216,9 @@ def test_schedules() -> None:
         ({"optimiser": "adam"}, r"--optimiser adam: expected one of sgd, adamw"),
         ({"precision": "int8"}, r"--precision int8"),
         ({"save_minutes": 0.0}, r"--save-minutes 0.0"),
+        ({"focal": 1.5}, r"--focal goes with --recipe modern"),
+        ({"label_smoothing": 0.1}, r"--label-smoothing goes with --recipe modern"),
+        ({"recipe": "modern", "ignore_threshold": 0.5}, r"--ignore-threshold goes with --recipe darknet"),
     ],
     ids=str,
 )

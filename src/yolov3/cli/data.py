@@ -161,7 +161,7 @@ def draw_sheet(loaded: Dataset, count: int, given: Mapping[str, Any]) -> UInt8Ar
         return contact_sheet(loaded, count, split=given["split"], seed=given["seed"])
     from ..training.sheet import augmented_sheet
 
-    settings = augmenting.settings(given["augment"] or "modern", given["changes"])
+    settings = augmenting.settings(given["augment"] or "darknet", given["changes"])
     return augmented_sheet(
         loaded, settings, given["seed"], given["size"], count, epoch=given["epoch"] - 1, split=given["split"]
     )

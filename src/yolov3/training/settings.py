@@ -63,7 +63,7 @@ class Settings:
     accumulate: int = 1
     size_wh: tuple[int, int] = (416, 416)
     seed: int = 0
-    recipe: str = "modern"
+    recipe: str = "darknet"
     ignore_threshold: float = 0.7
     focal: float = 0.0
     label_smoothing: float = 0.0
@@ -80,7 +80,7 @@ class Settings:
     freeze: int = 0
     precision: Precision = "float32"
     balanced: bool = False
-    augment: AugmentSettings = field(default_factory=lambda: PRESETS["modern"])
+    augment: AugmentSettings = field(default_factory=lambda: PRESETS["darknet"])
     workers: int = 2
     cache: float = 1.0
     save_minutes: float = 10.0
@@ -100,6 +100,9 @@ class Settings:
             _check(name, rate, rate is None or 0 < rate < math.inf, "a number above 0")
         for name, known in _CHOICES.items():
             _check(name, getattr(self, name), getattr(self, name) in known, f"one of {', '.join(known)}")
+        for name, (recipe, usual) in _OF_ONE_RECIPE.items():
+            if getattr(self, name) != usual and self.recipe != recipe:
+                raise UsageError(f"--{name.replace('_', '-')} goes with --recipe {recipe}")
 
     @property
     def full_rate(self) -> float:
@@ -137,6 +140,12 @@ class Settings:
             raise ModelError(f"the checkpoint's settings can't be read ({error})") from None
 
 
+# settings that only one recipe knows, and their defaults
+_OF_ONE_RECIPE = {
+    "ignore_threshold": ("darknet", 0.7),
+    "focal": ("modern", 0.0),
+    "label_smoothing": ("modern", 0.0),
+}
 _CHOICES = {"recipe": RECIPES, "optimiser": OPTIMISERS, "schedule": SCHEDULES, "precision": PRECISIONS}
 
 
