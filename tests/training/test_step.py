@@ -90,6 +90,24 @@ def test_accumulated_batches_make_the_gradients_of_one_large_batch(recipe: str, 
         torch.testing.assert_close(other_gradients, gradients, rtol=1e-3, atol=1e-5)
 
 
+def test_a_first_step_that_overflows_in_float16_changes_nothing(tmp_path: Path) -> None:
+    """PyTorch's fused SGD would go on with momentum that nobody has set."""
+    chosen = settings(precision="float16")
+    training = make_training(open_world(make_world(tmp_path), chosen), chosen)
+    stepper, batches = training.stepper, list(training.batches(0, 0))
+    stepper.load_scaler_state({**stepper.scaler_state(), "scale": 2.0**40})
+    before = {name: value.clone() for name, value in training.network.named_parameters()}
+    stepper.compute(batches[0])
+    stepper.keep(0)
+    assert all(torch.equal(value, before[name]) for name, value in training.network.named_parameters())
+    assert stepper.scaler_state()["scale"] == 2.0**39
+    stepper.load_scaler_state({**stepper.scaler_state(), "scale": 8.0})
+    stepper.compute(batches[1])
+    stepper.keep(1)
+    changes = [(value - before[name]).abs().max() for name, value in training.network.named_parameters()]
+    assert 0 < max(changes) < 1
+
+
 def test_a_step_decides_alike_with_every_layout_in_memory(tmp_path: Path) -> None:
     """PyTorch's fused optimisers walk through memory and would mix up weights that lie there differently."""
     chosen = settings()

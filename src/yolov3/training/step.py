@@ -149,11 +149,15 @@ class Stepper:
         self.optimiser.prepare(step)
         self._scaler.unscale_(self.optimiser.inner)
         norm = self.optimiser.clip(self.clip)
-        if not math.isfinite(norm) and not self._scaler.is_enabled():
+        finite = math.isfinite(norm)
+        if not finite and not self._scaler.is_enabled():
             raise Yolov3Error(f"the gradients are not finite in the batch of {_listing(files)}: {_ADVICE}")
         self.processes.share_statistics(self._statistics)
         # The last exchange is over: from here on nothing fails halfway, up to here `drop` undoes everything.
-        self._scaler.step(self.optimiser.inner)
+        # A step that float16 made overflow is left out here: of a first step that the scaler leaves out, PyTorch's fused
+        # SGD (2.13) keeps momentum that nobody has set.
+        if finite:
+            self._scaler.step(self.optimiser.inner)
         self._scaler.update()
         self.optimiser.clear()
         if self.average is not None:
