@@ -154,8 +154,8 @@ class Stepper:
             raise Yolov3Error(f"the gradients are not finite in the batch of {_listing(files)}: {_ADVICE}")
         self.processes.share_statistics(self._statistics)
         # The last exchange is over: from here on nothing fails halfway, up to here `drop` undoes everything.
-        # A step that float16 made overflow is left out here: of a first step that the scaler leaves out, PyTorch's fused
-        # SGD (2.13) keeps momentum that nobody has set.
+        # A step that float16 made overflow is left out here: when the scaler leaves out the first, PyTorch's fused SGD
+        # (2.13) goes on with momentum that nobody has set.
         if finite:
             self._scaler.step(self.optimiser.inner)
         self._scaler.update()
