@@ -43,7 +43,7 @@ def make_workload(name: str, side: int, folder: Path) -> Workload:
     graph = lower(model)
     (folder / "network.onnx").write_bytes(emit_onnx(graph).SerializeToString())
     parameters, weights = emit_ncnn(graph)
-    (folder / "network.param").write_text(parameters)
+    (folder / "network.param").write_text(parameters.replace(" 31=64", ""))  # as ncnn's own converters write it
     with (folder / "network.bin").open("wb") as file:
         file.writelines(np.ascontiguousarray(array).tobytes() for array in weights)
     (folder / "network.mnn").write_bytes(emit_mnn(graph))

@@ -30,6 +30,11 @@ _LAYERS = {
 }
 
 
+# Of fewer channels Winograd's way has so little to multiply that its transformations cost more than they save, and of the
+# picture itself it gives ncnn's threads nothing to share (docs/decisions/012-one-at-a-time.md).
+_FEW_INPUTS = 16
+_NO_WINOGRAD = " 31=64"  # ncnn's featmask: features that this layer doesn't use
+
 # What stands before a convolution's weights: float32 follow, or float16 (ncnn's modelbin.cpp).
 _FLOAT32, _FLOAT16 = 0, 0x01306B47
 
@@ -129,7 +134,8 @@ def _describe_convolution(operation: Convolution) -> tuple[str, str]:
         f"6={operation.weight_count}"
     )
     if operation.groups == 1:
-        return "Convolution", parameters
+        inputs = operation.weight_count // (operation.channels * kernel_h * kernel_w)
+        return "Convolution", parameters + (_NO_WINOGRAD if inputs < _FEW_INPUTS else "")
     return "ConvolutionDepthWise", f"{parameters} 7={operation.groups}"
 
 

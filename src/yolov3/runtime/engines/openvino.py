@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from queue import LifoQueue
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import openvino  # type: ignore[import-untyped]
@@ -23,7 +24,10 @@ openvino.Tensor(np.zeros(1, np.float32)).data  # noqa: B018
 
 
 class OpenvinoEngine:
-    """Runs a network with OpenVINO, a whole batch at a time; each call has a request of its own."""
+    """Runs a network with OpenVINO, a whole batch at a time.
+
+    Each caller has a request, whose memory is kept from call to call; more calls wait.
+    """
 
     def __init__(
         self, network: Sequence[bytes], outputs: Sequence[str], scale: float | None, use: Use, origin: str = "model"
@@ -52,7 +56,10 @@ class OpenvinoEngine:
         self._outputs = list(outputs)
         self._origin = origin
         try:
-            self._network = core.compile_model(core.read_model(*network), "CPU", options)
+            compiled = core.compile_model(core.read_model(*network), "CPU", options)
+            self._free: LifoQueue[Any] = LifoQueue()
+            for _ in range(use.callers):
+                self._free.put(compiled.create_infer_request())
         except RuntimeError as error:
             raise ModelError(f"{origin}: OpenVINO refuses it ({said(error)})") from None
 
@@ -68,9 +75,12 @@ class OpenvinoEngine:
         return cls(exported.data, exported.outputs, scale, use, exported.origin)
 
     def __call__(self, images: NDArray[np.uint8]) -> RawHeads:
-        request = self._network.create_infer_request()
+        given = images if self._scale is None else network_input(images, self._scale)
+        request = self._free.get()
         try:
-            request.infer({INPUT: images if self._scale is None else network_input(images, self._scale)})
+            request.infer({INPUT: given}, share_inputs=True)
+            return [request.get_tensor(name).data.copy() for name in self._outputs]
         except RuntimeError as error:
             raise ModelError(f"{self._origin}: OpenVINO can't run it ({said(error)})") from None
-        return [request.get_tensor(name).data.copy() for name in self._outputs]
+        finally:
+            self._free.put(request)
