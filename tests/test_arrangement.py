@@ -112,7 +112,7 @@ def test_the_choice_belongs_to_machine_versions_model_size_and_batch(
     before = len(trials)
     monkeypatch.setattr(arrangement, "processor_name", lambda: "another")
     choose(model)
-    monkeypatch.setattr(arrangement, "_version", lambda package: f"{package} 99")
+    monkeypatch.setattr(arrangement, "package_version", lambda package: f"{package} 99")
     choose(model)
     assert len(trials) == before + 16
 

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,19 @@ class Model:
         if wrong is not None:
             raise ModelError(f"{self.origin}: class name {shown(wrong, 40)}, expected printable text on one line")
         _check_tensors(self.origin, self.spec, {name: array.shape for name, array in self.tensors.items()})
+
+    @cached_property
+    def digest(self) -> str:
+        """A sha256 of all that decides what the network computes: spec, numbers, batch normalisation's form."""
+        import hashlib
+
+        digest = hashlib.sha256(write_spec(self.spec).encode())
+        digest.update(repr((self.batch_norm, self.preprocess.scale)).encode())
+        for name in sorted(self.tensors):
+            array = np.ascontiguousarray(self.tensors[name])
+            digest.update(f"{name} {array.dtype}".encode())
+            digest.update(array.data)
+        return digest.hexdigest()
 
     def half(self) -> Model:
         """The same model with convolution weights as float16; batch normalisation and biases stay float32.

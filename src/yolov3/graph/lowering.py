@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,6 +17,8 @@ from ..spec.rows import Head
 
 LOWEST = float(np.finfo(np.float32).min)
 
+PIECE = 1 << 17
+"""So many weights are folded at once: half a megabyte, whose memory serves the next ones too."""
 
 Weights = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -47,6 +50,12 @@ class Node:
         """
         assert isinstance(self.operation, Convolution)
         return fold(self.model, self.operation)
+
+    @property
+    def weight_pieces(self) -> Iterator[NDArray[np.float32]]:
+        """As `weights`: the weight in pieces along its outputs, then the bias."""
+        assert isinstance(self.operation, Convolution)
+        return fold_pieces(self.model, self.operation)
 
 
 @dataclass(frozen=True)
@@ -111,32 +120,55 @@ def _unique_name(operation: Operation, used: Counter[str]) -> str:
 
 
 def fold(model: Model, convolution: Convolution) -> Weights:
-    """Weight and bias (float32) of a convolution with its batch normalisation folded in, worked out in float64.
+    """Weight and bias (float32) of a convolution with its batch normalisation folded in.
+
+    Raises:
+        ModelError: the result is not finite.
+    """
+    weight = np.empty(model.tensors[convolution.weight_name].shape, np.float32)
+    done = 0
+    *pieces, bias = fold_pieces(model, convolution)
+    for piece in pieces:
+        weight[done : done + len(piece)] = piece
+        done += len(piece)
+    return weight, bias
+
+
+def fold_pieces(model: Model, convolution: Convolution) -> Iterator[NDArray[np.float32]]:
+    """As `fold`: the weight in pieces along its outputs, small enough for a processor's cache, then the bias.
 
     Raises:
         ModelError: the result is not finite.
     """
     with np.errstate(all="ignore"):  # what overflows or is divided by zero is not finite, and refused below
-        weight, bias = _folded(model, convolution)
-    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        factor, bias = _factor_and_bias(model, convolution)
+    weight = model.tensors[convolution.weight_name]
+    outputs = max(PIECE // math.prod(weight.shape[1:]), 1)
+    for start in range(0, len(weight), outputs):
+        part = slice(start, start + outputs)
+        with np.errstate(all="ignore"):
+            piece = np.multiply(weight[part], factor[part, None, None, None], dtype=np.float32)
+        yield _finite(piece, model, convolution)
+    yield _finite(bias, model, convolution)
+
+
+def _finite(array: NDArray[np.float32], model: Model, convolution: Convolution) -> NDArray[np.float32]:
+    if not np.isfinite(array).all():
         raise ModelError(f"{model.origin}: {convolution.name} has weights that are not finite")
-    return weight, bias
+    return array
 
 
-def _folded(model: Model, convolution: Convolution) -> Weights:
+def _factor_and_bias(model: Model, convolution: Convolution) -> Weights:
+    """What each output's weights are multiplied by, and its bias; worked out in float64."""
     tensors = model.tensors
-    weight = tensors[convolution.weight_name].astype(np.float32)
     if not convolution.batch_norm:
-        bias = tensors[convolution.bias_name].astype(np.float32)
-    else:
-        prefix = f"{convolution.name}.bn"
-        variance = tensors[f"{prefix}.running_var"].astype(np.float64)
-        if not (variance >= 0).all():
-            raise ModelError(f"{model.origin}: {prefix}.running_var has negative or missing values, expected 0 or more")
-        epsilon = model.batch_norm.epsilon
-        deviation = np.sqrt(variance + epsilon) if model.batch_norm.inside else np.sqrt(variance) + epsilon
-        factor = tensors[f"{prefix}.weight"].astype(np.float64) / deviation
-        shift = tensors[f"{prefix}.bias"] - tensors[f"{prefix}.running_mean"] * factor
-        weight *= factor.astype(np.float32)[:, None, None, None]
-        bias = shift.astype(np.float32)
-    return weight, bias
+        return np.ones(convolution.channels, np.float32), tensors[convolution.bias_name].astype(np.float32)
+    prefix = f"{convolution.name}.bn"
+    variance = tensors[f"{prefix}.running_var"].astype(np.float64)
+    if not (variance >= 0).all():
+        raise ModelError(f"{model.origin}: {prefix}.running_var has negative or missing values, expected 0 or more")
+    epsilon = model.batch_norm.epsilon
+    deviation = np.sqrt(variance + epsilon) if model.batch_norm.inside else np.sqrt(variance) + epsilon
+    factor = tensors[f"{prefix}.weight"].astype(np.float64) / deviation
+    shift = tensors[f"{prefix}.bias"] - tensors[f"{prefix}.running_mean"] * factor
+    return factor.astype(np.float32), shift.astype(np.float32)

@@ -30,8 +30,8 @@ _LAYERS = {
 }
 
 
-# Of fewer channels Winograd's way has so little to multiply that its transformations cost more than they save, and of the
-# picture itself it gives ncnn's threads nothing to share (docs/decisions/012-one-at-a-time.md).
+# With fewer channels Winograd's way has so little to multiply that its transformations cost more than they save, and in
+# the first layer ncnn's threads have nothing to share (docs/decisions/012-one-at-a-time.md).
 _FEW_INPUTS = 16
 _NO_WINOGRAD = " 31=64"  # ncnn's featmask: features that this layer doesn't use
 
@@ -59,16 +59,16 @@ def _weights(graph: Graph, half: bool) -> Iterator[NDArray[Any]]:
     for node in graph.nodes:
         if isinstance(node.operation, Convolution):
             yield np.array([_FLOAT16 if half else _FLOAT32], np.uint32)
-            weight, bias = node.weights
-            yield _half(weight, node) if half else weight
-            yield bias
+            yield from _halves(node) if half else node.weight_pieces
 
 
-def _half(weight: NDArray[np.float32], node: Node) -> NDArray[np.float16]:
-    """As float16, an even number of them: ncnn reads whole words."""
+def _halves(node: Node) -> Iterator[NDArray[Any]]:
+    """The weight as float16, an even number of them because ncnn reads whole words, and the bias as float32."""
+    weight, bias = node.weights
     if np.abs(weight).max(initial=0) > np.finfo(np.float16).max:
         raise ModelError(f"{node.model.origin}: {node.name} has weights beyond float16's range, export it as fp32")
-    return np.append(weight.astype(np.float16), np.zeros(weight.size % 2, np.float16))
+    yield np.append(weight.astype(np.float16), np.zeros(weight.size % 2, np.float16))
+    yield bias
 
 
 class _Emitter:

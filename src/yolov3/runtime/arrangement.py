@@ -14,18 +14,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .. import __version__
 from ..errors import UsageError, Yolov3Error
 from ..files import write_atomic
 from ..geometry import letterbox_image
 from ..images import Decoded, read_image
 from ..modelfile import Model
-from ..spec import write_spec
 from ..spec.shapes import operation_sizes
 from ..zoo import cache_folder, sample_photos
 from .agreement import decode_all, differences
+from .compiled import package_version
 from .detector import Detector
 from .engines import DEFAULT_ENGINE, installed_engines, package_of
 from .exported import Exported
@@ -292,24 +290,12 @@ def cache_key(model: Model, size_wh: tuple[int, int], candidates: Sequence[Arran
     """What the choice depends on: machine, versions, model, size, and what there is to choose from."""
     import hashlib
 
-    digest = hashlib.sha256(write_spec(model.spec).encode())
-    for name in sorted(model.tensors):
-        digest.update(np.ascontiguousarray(model.tensors[name]).data)
     engines = sorted({candidate.engine for candidate in candidates if candidate.engine})
     about = {
         "machine": [platform.machine(), processor_name(), usable_cores()],
-        "versions": {"yolov3": __version__, **{engine: _version(package_of(engine)) for engine in engines}},
-        "model": digest.hexdigest(),
+        "versions": {"yolov3": __version__, **{engine: package_version(package_of(engine)) for engine in engines}},
+        "model": model.digest,
         "size": size_wh,
         "candidates": [asdict(candidate) for candidate in candidates],
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-
-
-def _version(package: str) -> str | None:
-    from importlib.metadata import PackageNotFoundError, version  # slow to import
-
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -15,6 +15,7 @@ from ...errors import ModelError, said
 from ...graph import Graph
 from ...graph.lowering import INPUT
 from ...graph.mnn import emit_mnn, quiet_output
+from ..compiled import load_compiled
 from . import RawHeads, Use, network_input
 
 with quiet_output():  # its library greets on standard output
@@ -31,12 +32,12 @@ class MnnEngine:
     """
 
     def __init__(
-        self, network: bytes, outputs: Sequence[str], scale: float | None, use: Use, origin: str = "model"
+        self, network: Path, outputs: Sequence[str], scale: float | None, use: Use, origin: str = "model"
     ) -> None:
         """Load a network.
 
         Args:
-            network: a whole MNN model.
+            network: a whole MNN model; the file isn't needed later.
             outputs: names of the outputs that are wanted.
             scale: what pixel values are multiplied by; None: it takes pictures as they are.
             use: one interpreter for each caller.
@@ -47,25 +48,33 @@ class MnnEngine:
         """
         self._scale = scale
         self._free: LifoQueue[_Session] = LifoQueue()
-        with tempfile.TemporaryDirectory() as folder, quiet_output():
-            path = Path(folder, "network.mnn")
-            path.write_bytes(network)
+        with quiet_output():
             try:
                 for _ in range(use.callers):
-                    self._free.put(_Session(path, outputs, use.threads))
+                    self._free.put(_Session(network, outputs, use.threads))
             except Exception as error:  # its own are plain Exceptions
                 raise ModelError(f"{origin}: MNN refuses it ({said(error)})") from None
 
     @classmethod
     def from_graph(cls, graph: Graph, use: Use) -> MnnEngine:
-        """An engine for a graph; `use.few` changes nothing."""
-        return cls(emit_mnn(graph), graph.outputs, graph.scale, use)
+        """An engine for a graph, which MNN's converter writes once; `use.few` changes nothing."""
+
+        def write(path: Path) -> None:
+            path.write_bytes(emit_mnn(graph))
+
+        def load(path: Path) -> MnnEngine:
+            return cls(path, graph.outputs, graph.scale, use)
+
+        return load_compiled(graph, "MNN", ".mnn", write, load)
 
     @classmethod
     def from_file(cls, exported: Exported, use: Use) -> MnnEngine:
         """An engine for an exported network; `use.few` changes nothing."""
         scale = None if exported.signature.uint8 else exported.preprocess.scale
-        return cls(exported.data[0], exported.outputs, scale, use, exported.origin)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "network.mnn")
+            path.write_bytes(exported.data[0])
+            return cls(path, exported.outputs, scale, use, exported.origin)
 
     def __call__(self, images: NDArray[np.uint8]) -> RawHeads:
         given = images if self._scale is None else network_input(images, self._scale)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
 from queue import LifoQueue
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from ...errors import ModelError, said
 from ...graph import Graph
 from ...graph.lowering import INPUT
 from ...graph.onnx import emit_onnx
+from ..compiled import load_compiled
 from . import RawHeads, Use, network_input
 
 if TYPE_CHECKING:
@@ -30,49 +33,59 @@ class OpenvinoEngine:
     """
 
     def __init__(
-        self, network: Sequence[bytes], outputs: Sequence[str], scale: float | None, use: Use, origin: str = "model"
+        self,
+        network: openvino.CompiledModel,
+        outputs: Sequence[str],
+        scale: float | None,
+        use: Use,
+        origin: str = "model",
     ) -> None:
-        """Load a network.
+        """Make its requests.
 
         Args:
-            network: a whole ONNX model, or an IR's .xml and .bin.
+            network: compiled with the options of `use`.
             outputs: names of the outputs that are wanted.
             scale: what pixel values are multiplied by; None: it takes pictures as they are.
-            use: each caller has a stream of its own.
+            use: each caller has a request and a stream of its own.
             origin: the file, for messages.
+        """
+        self._scale = scale
+        self._outputs = list(outputs)
+        self._origin = origin
+        self._free: LifoQueue[Any] = LifoQueue()
+        for _ in range(use.callers):
+            self._free.put(network.create_infer_request())
+
+    @classmethod
+    def from_graph(cls, graph: Graph, use: Use) -> OpenvinoEngine:
+        """An engine for a graph, which OpenVINO compiles once; `use.few` changes nothing."""
+        options = _options(use)
+
+        def write(path: Path) -> None:
+            compiled = _compile([emit_onnx(graph).SerializeToString()], options, "model")
+            blob = BytesIO()
+            compiled.export_model(blob)
+            path.write_bytes(blob.getbuffer())
+
+        def load(path: Path) -> OpenvinoEngine:
+            try:
+                compiled = openvino.Core().import_model(path.read_bytes(), "CPU", options)
+            except (RuntimeError, OSError) as error:
+                raise ModelError(f"{path}: OpenVINO refuses it ({said(error)})") from None
+            return cls(compiled, graph.outputs, graph.scale, use)
+
+        return load_compiled(graph, "openvino", ".blob", write, load)
+
+    @classmethod
+    def from_file(cls, exported: Exported, use: Use) -> OpenvinoEngine:
+        """An engine for an exported network; `use.few` changes nothing.
 
         Raises:
             ModelError: OpenVINO refuses the network.
         """
-        core = openvino.Core()
-        options = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": use.threads * use.callers,
-        }
-        if use.callers > 1:
-            options["NUM_STREAMS"] = use.callers
-        self._scale = scale
-        self._outputs = list(outputs)
-        self._origin = origin
-        try:
-            compiled = core.compile_model(core.read_model(*network), "CPU", options)
-            self._free: LifoQueue[Any] = LifoQueue()
-            for _ in range(use.callers):
-                self._free.put(compiled.create_infer_request())
-        except RuntimeError as error:
-            raise ModelError(f"{origin}: OpenVINO refuses it ({said(error)})") from None
-
-    @classmethod
-    def from_graph(cls, graph: Graph, use: Use) -> OpenvinoEngine:
-        """An engine for a graph; `use.few` changes nothing."""
-        return cls([emit_onnx(graph).SerializeToString()], graph.outputs, graph.scale, use)
-
-    @classmethod
-    def from_file(cls, exported: Exported, use: Use) -> OpenvinoEngine:
-        """An engine for an exported network; `use.few` changes nothing."""
         scale = None if exported.signature.uint8 else exported.preprocess.scale
-        return cls(exported.data, exported.outputs, scale, use, exported.origin)
+        network = _compile(exported.data, _options(use), exported.origin)
+        return cls(network, exported.outputs, scale, use, exported.origin)
 
     def __call__(self, images: NDArray[np.uint8]) -> RawHeads:
         given = images if self._scale is None else network_input(images, self._scale)
@@ -84,3 +97,21 @@ class OpenvinoEngine:
             raise ModelError(f"{self._origin}: OpenVINO can't run it ({said(error)})") from None
         finally:
             self._free.put(request)
+
+
+def _options(use: Use) -> dict[str, Any]:
+    options = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": use.threads * use.callers,
+    }
+    return options | ({"NUM_STREAMS": use.callers} if use.callers > 1 else {})
+
+
+def _compile(network: Sequence[bytes], options: dict[str, Any], origin: str) -> openvino.CompiledModel:
+    """A network that is a whole ONNX model, or an IR's .xml and .bin."""
+    core = openvino.Core()
+    try:
+        return core.compile_model(core.read_model(*network), "CPU", options)
+    except RuntimeError as error:
+        raise ModelError(f"{origin}: OpenVINO refuses it ({said(error)})") from None
