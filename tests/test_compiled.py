@@ -100,11 +100,11 @@ def test_a_cache_that_cannot_be_written_is_done_without(engine: str, model: Mode
 
 
 def test_what_is_wrong_with_a_network_is_still_said(model: Model) -> None:
-    def write(path: Path) -> None:
+    def write(path: Path) -> bytes:
         raise Yolov3Error("no such network")
 
     with pytest.raises(Yolov3Error, match="no such network"):
-        compiled.load_compiled(lower(model), "onnx", ".onnx", write, Path.read_bytes)
+        compiled.load_compiled(lower(model), "onnx", ".onnx", write, Path.read_bytes, lambda: write(Path()))
     assert kept() == []
 
 
@@ -116,7 +116,7 @@ def test_what_was_used_longest_ago_goes(model: Model, monkeypatch: pytest.Monkey
         def write(path: Path) -> None:
             path.write_bytes(b"x" * 100)
 
-        return compiled.load_compiled(lower(models[which]), "onnx", ".onnx", write, Path.read_bytes)
+        return compiled.load_compiled(lower(models[which]), "onnx", ".onnx", write, Path.read_bytes, bytes)
 
     use(0)
     (first,) = kept()

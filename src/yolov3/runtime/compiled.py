@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +33,7 @@ def load_compiled(
     suffix: str,
     write: Callable[[Path], None],
     load: Callable[[Path], Engine],
+    build: Callable[[], Engine],
 ) -> Engine:
     """An engine from the network that was kept, or else from one that is made, and kept where that is possible.
 
@@ -44,7 +44,8 @@ def load_compiled(
         package: the engine's.
         suffix: of the file.
         write: makes the file.
-        load: makes the engine; it raises ModelError for a damaged file, which is then made anew.
+        load: makes the engine from it; it raises ModelError for a damaged one, which is then made anew.
+        build: makes the engine without it, where there is no room or no right to write.
     """
     path = cache_folder() / "compiled" / (_key(graph, package) + suffix)
     if path.is_file():
@@ -57,10 +58,8 @@ def load_compiled(
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary:
             write(temporary)
-    except (OSError, Yolov3Error):  # no room or no right to write there; what is wrong with the network shows again
-        with tempfile.TemporaryDirectory() as folder:
-            write(Path(folder, path.name))
-            return load(Path(folder, path.name))
+    except (OSError, Yolov3Error):  # what is wrong with the network itself shows again
+        return build()
     _drop_old(path)
     return load(path)
 

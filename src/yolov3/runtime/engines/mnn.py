@@ -65,16 +65,23 @@ class MnnEngine:
         def load(path: Path) -> MnnEngine:
             return cls(path, graph.outputs, graph.scale, use)
 
-        return load_compiled(graph, "MNN", ".mnn", write, load)
+        def build() -> MnnEngine:
+            return cls._from_bytes(emit_mnn(graph), graph.outputs, graph.scale, use)
+
+        return load_compiled(graph, "MNN", ".mnn", write, load, build)
 
     @classmethod
     def from_file(cls, exported: Exported, use: Use) -> MnnEngine:
         """An engine for an exported network; `use.few` changes nothing."""
         scale = None if exported.signature.uint8 else exported.preprocess.scale
+        return cls._from_bytes(exported.data[0], exported.outputs, scale, use, exported.origin)
+
+    @classmethod
+    def _from_bytes(cls, network: bytes, *arguments: Any) -> MnnEngine:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "network.mnn")
-            path.write_bytes(exported.data[0])
-            return cls(path, exported.outputs, scale, use, exported.origin)
+            path.write_bytes(network)
+            return cls(path, *arguments)
 
     def __call__(self, images: NDArray[np.uint8]) -> RawHeads:
         given = images if self._scale is None else network_input(images, self._scale)

@@ -63,7 +63,10 @@ class OnnxRuntimeEngine:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
             return cls(str(path), graph.outputs, graph.scale, options)
 
-        return load_compiled(graph, "onnxruntime", ".onnx", write, load)
+        def build() -> OnnxRuntimeEngine:
+            return cls(emit_onnx(graph).SerializeToString(), graph.outputs, graph.scale, _options(use))
+
+        return load_compiled(graph, "onnxruntime", ".onnx", write, load, build)
 
     @classmethod
     def from_file(cls, exported: Exported, use: Use) -> OnnxRuntimeEngine:

@@ -61,20 +61,25 @@ class OpenvinoEngine:
         """An engine for a graph, which OpenVINO compiles once; `use.few` changes nothing."""
         options = _options(use)
 
+        def compiled() -> openvino.CompiledModel:
+            return _compile([emit_onnx(graph).SerializeToString()], options, "model")
+
         def write(path: Path) -> None:
-            compiled = _compile([emit_onnx(graph).SerializeToString()], options, "model")
             blob = BytesIO()
-            compiled.export_model(blob)
+            compiled().export_model(blob)
             path.write_bytes(blob.getbuffer())
 
         def load(path: Path) -> OpenvinoEngine:
             try:
-                compiled = openvino.Core().import_model(path.read_bytes(), "CPU", options)
+                network = openvino.Core().import_model(path.read_bytes(), "CPU", options)
             except (RuntimeError, OSError) as error:
                 raise ModelError(f"{path}: OpenVINO refuses it ({said(error)})") from None
-            return cls(compiled, graph.outputs, graph.scale, use)
+            return cls(network, graph.outputs, graph.scale, use)
 
-        return load_compiled(graph, "openvino", ".blob", write, load)
+        def build() -> OpenvinoEngine:
+            return cls(compiled(), graph.outputs, graph.scale, use)
+
+        return load_compiled(graph, "openvino", ".blob", write, load, build)
 
     @classmethod
     def from_file(cls, exported: Exported, use: Use) -> OpenvinoEngine:
