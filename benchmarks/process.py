@@ -89,6 +89,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         environment = os.environ | {"YOLO_CONFIG_DIR": temporary, "YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # installed packages have their bytecode
         network = make_workload("yolov3-tiny", 416, folder).network
         commands = {"yolov3 detect --no-save": [*own, "--no-save"], "yolov3 detect": own}
         for script in filter(None, options.scripts.split(",")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ import pytest
 
 from conftest import CliResult
 from models import random_model, small_spec
-from yolov3 import UsageError
+from yolov3 import Detector, UsageError
 from yolov3.errors import Yolov3Error
 from yolov3.export import export_model, signature_for
 from yolov3.modelfile import Model
@@ -65,7 +66,7 @@ def choose(model: Model, total: int | None = LARGE, wanted: Wanted = Wanted(), *
         (FEW - 1, Wanted(), False, Arrangement("ncnn", 1, 4, 1)),
         (FEW, Wanted(), False, Arrangement("ncnn", 4, 1, 1)),
         (LARGE - 1, Wanted(), False, Arrangement("ncnn", 4, 1, 1)),
-        (None, Wanted(), True, Arrangement("ncnn", 1, 4, 1)),
+        (None, Wanted(engine="ncnn"), True, Arrangement("ncnn", 1, 4, 1)),
         (LARGE, Wanted(engine="openvino"), False, Arrangement("openvino", 4, 1, 1)),
         (10, Wanted(threads=2), False, Arrangement("ncnn", 2, 1, 1)),
         (10, Wanted(workers=3, batch=5), False, Arrangement("ncnn", 3, 1, 5)),
@@ -91,6 +92,23 @@ def test_large_jobs_are_tried_once_and_the_choice_is_kept(
     again = choose(model, total)
     assert again.arrangement == chosen.arrangement and len(trials) == 8
     assert "tried before" in again.reasons[0]
+
+
+def test_a_camera_has_many_pictures_but_one_at_a_time(model: Model, trials: list[Arrangement]) -> None:
+    chosen = choose(model, None, live=True)
+    assert chosen.arrangement == Arrangement("onnxruntime", 1, 4, 1)
+    assert {(trial.workers, trial.batch) for trial in trials} == {(1, 1)}
+    assert choose(model, None, Wanted(workers=2), live=True).arrangement.workers == 2
+
+
+def test_a_detector_that_may_choose(model: Model, trials: list[Arrangement]) -> None:
+    """Of the engines that are installed, as many callers as it is told; few pictures aren't worth a trial."""
+    assert Detector(model, engine="auto", few=True).engine == "ncnn" and not trials
+    detector = Detector(model, engine="auto", callers=2, threads=2)
+    assert detector.engine == "onnxruntime"
+    assert {(trial.workers, trial.threads, trial.batch) for trial in trials} == {(2, 2, 1)}
+    trials.clear()
+    assert copy.copy(detector).engine == "onnxruntime" and not trials
 
 
 def test_the_choice_belongs_to_machine_versions_model_size_and_batch(

@@ -10,26 +10,23 @@ import json
 import platform
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from ..errors import UsageError, Yolov3Error
 from ..files import write_atomic
-from ..geometry import letterbox_image
-from ..images import Decoded, read_image
+from ..images import read_image
 from ..modelfile import Model
 from ..spec.shapes import operation_sizes
 from ..zoo import cache_folder, sample_photos
 from .agreement import decode_all, differences
 from .compiled import package_version
-from .detector import Detector
+from .detector import AUTO, Detector
 from .engines import DEFAULT_ENGINE, installed_engines, package_of
 from .exported import Exported
 from .machine import processor_name, usable_cores
-
-AUTO = "auto"
 
 FEW = 5
 """Below so many pictures it is faster not to prepare the engine for many."""
@@ -123,7 +120,7 @@ def arrange(
         size_wh: at this input size.
         total: how many pictures there are; None where that is unknown, as with several videos.
         wanted: what the user asks for.
-        live: pictures come from a camera and must not wait for each other.
+        live: pictures come from a camera, without end, and must not wait for each other.
 
     Raises:
         UsageError: an engine that isn't known.
@@ -131,11 +128,13 @@ def arrange(
     """
     cores = wanted.threads or usable_cores()
     few = total is not None and total < FEW
-    large = not few and not live and (total is None or total >= LARGE)
+    large = live or (not few and (total is None or total >= LARGE))
+    if live:
+        wanted = replace(wanted, workers=wanted.workers or 1, batch=wanted.batch or 1)
     engine = None if wanted.engine == AUTO else wanted.engine
     if large and engine is None and isinstance(model, Model):
         return _tried(model, size_wh, wanted, cores)
-    workers = wanted.workers or (1 if few or live else min(cores, MOST_WORKERS_UNTRIED))
+    workers = wanted.workers or (1 if few else min(cores, MOST_WORKERS_UNTRIED))
     default = DEFAULT_ENGINE if isinstance(model, Model) else None
     fixed = Arrangement(engine or default, workers, max(cores // workers, 1), wanted.batch or 1)
     return Chosen(fixed, reasons=[f"{fixed} (not tried: {_why_not(model, large, engine)})"])
@@ -186,7 +185,8 @@ def possible(model: Model, size_wh: tuple[int, int], wanted: Wanted, cores: int)
 
 def try_all(model: Model, size_wh: tuple[int, int], candidates: Sequence[Arrangement]) -> Chosen:
     """Try each on a sample photo; those whose engine gives other results are left out."""
-    picture = read_image(sample_photos()[0])
+    photo = max(sample_photos(), key=lambda path: path.stat().st_size)
+    picture = read_image(photo)
     expected = None
     rates: dict[Arrangement, float] = {}
     warnings: list[str] = []
@@ -212,7 +212,7 @@ def try_all(model: Model, size_wh: tuple[int, int], candidates: Sequence[Arrange
                 f"at most {BOX_LIMIT} and {SCORE_LIMIT} expected"
             )
             continue
-        rates[candidate] = _rate(detector, candidate, picture, TRIAL_SECONDS / len(candidates))
+        rates[candidate] = _rate(detector, candidate, photo, TRIAL_SECONDS / len(candidates))
     best = max(rates, key=lambda candidate: rates[candidate])
     listing = [f"{rate:.1f} pictures/s: {candidate}" for candidate, rate in rates.items()]
     return Chosen(best, warnings, [f"{best} (the fastest of {len(rates)})", *listing])
@@ -224,19 +224,15 @@ def _outputs(detector: Detector, picture: Any) -> tuple[Any, Any]:
     return decode_all([head[0] for head in raw], detector.model.spec.network.heads, len(detector.names))
 
 
-def _rate(detector: Detector, arrangement: Arrangement, picture: Any, seconds: float) -> float:
-    """Pictures a second, after a round to warm up; each worker does one batch at least."""
+def _rate(detector: Detector, arrangement: Arrangement, photo: Path, seconds: float) -> float:
+    """Pictures a second from file to boxes, after a round to warm up; each worker does one batch at least."""
     from concurrent.futures import ThreadPoolExecutor
-
-    plan = detector.plan((picture.shape[1], picture.shape[0]))
-    canvas = letterbox_image(picture, plan, detector.model.preprocess.pad)
-    pictures = [Decoded(canvas, (canvas.shape[1], canvas.shape[0]))] * arrangement.batch
 
     def work(until: float) -> int:
         done = 0
         while True:
-            detector.detect(pictures)
-            done += len(pictures)
+            detector.batch([photo] * arrangement.batch)
+            done += arrangement.batch
             if time.perf_counter() >= until:
                 return done
 

@@ -26,6 +26,8 @@ from .machine import usable_cores
 from .outputs import find_candidates, graph_limits
 from .tiling import Tiling
 
+AUTO = "auto"
+
 # A side of a JPEG is decoded to at least so many times its pixels in the network's input: with fewer, scores move more
 # than they do by the choice of how pictures are resized (docs/decisions/009-reduced-decoding.md).
 PIXELS_PER_INPUT = 2
@@ -81,7 +83,8 @@ class Detector:
             size: the network's input size, a multiple of its largest stride; by default the model's own.
             resize: "letterbox" or "stretch"; by default the model's own.
             rect: pad only to the next multiple of the stride instead of a square: faster, slightly other results.
-            engine: one of `ENGINES`; by default ncnn, and for an exported network the one of its kind.
+            engine: one of `ENGINES`; by default ncnn, and for an exported network the one of its kind. "auto": the one
+                that is fastest here, tried for two seconds and kept in the user's cache folder; ncnn with `few`.
             threads: for each call; by default as many as the process may use, shared by the callers.
             conf: least score.
             iou: boxes of one class that overlap a better one by more are dropped.
@@ -143,6 +146,8 @@ class Detector:
         self._rect_stride = model.spec.network.max_stride if rect else None
         each = max(usable_cores() // _positive("callers", callers), 1)
         each = each if threads is None else _positive("threads", threads)
+        if engine == AUTO:
+            engine = self._options["engine"] = self._fastest_engine(each * callers, callers, few)
         self._exact = exact or tile is not None
         self._engine: Engine
         if isinstance(model, Exported):
@@ -151,6 +156,15 @@ class Detector:
         else:
             self.engine = engine or DEFAULT_ENGINE
             self._engine = make_engine(self.engine, lower(model), each, few=few, callers=callers)
+
+    def _fastest_engine(self, threads: int, callers: int, few: bool) -> str | None:
+        from .arrangement import Wanted, arrange  # which tries detectors
+
+        if few:
+            return None
+        chosen = arrange(self.model, self.size_wh, None, Wanted(AUTO, callers, threads, 1))
+        self.notes += chosen.warnings
+        return chosen.arrangement.engine
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and other processes get a detector of their own, with an engine of its own."""
