@@ -128,7 +128,7 @@ def test_the_choice_belongs_to_machine_versions_model_size_and_batch(
         change()
         assert len(trials) > before
     before = len(trials)
-    monkeypatch.setattr(arrangement, "processor_name", lambda: "another")
+    monkeypatch.setattr(arrangement, "processor_identity", lambda: ["another"])
     choose(model)
     monkeypatch.setattr(arrangement, "package_version", lambda package: f"{package} 99")
     choose(model)

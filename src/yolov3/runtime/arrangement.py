@@ -7,7 +7,6 @@ machine, with this model at this size, and the choice is kept in the user's cach
 from __future__ import annotations
 
 import json
-import platform
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -26,7 +25,7 @@ from .compiled import package_version
 from .detector import AUTO, Detector
 from .engines import DEFAULT_ENGINE, installed_engines, package_of
 from .exported import Exported
-from .machine import processor_name, usable_cores
+from .machine import processor_identity, usable_cores
 
 FEW = 5
 """Below so many pictures it is faster not to prepare the engine for many."""
@@ -288,7 +287,7 @@ def cache_key(model: Model, size_wh: tuple[int, int], candidates: Sequence[Arran
 
     engines = sorted({candidate.engine for candidate in candidates if candidate.engine})
     about = {
-        "machine": [platform.machine(), processor_name(), usable_cores()],
+        "machine": [*processor_identity(), usable_cores()],
         "versions": {"yolov3": __version__, **{engine: package_version(package_of(engine)) for engine in engines}},
         "model": model.digest,
         "size": size_wh,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +18,7 @@ from ..errors import ModelError, Yolov3Error
 from ..files import atomic_path
 from ..graph import Graph, lowering
 from ..zoo import cache_folder
-from .machine import processor_name
+from .machine import processor_identity
 
 MOST_BYTES = 2 << 30
 """When all kept networks are larger together, those that were used longest ago go."""
@@ -71,7 +70,7 @@ def _key(graph: Graph, package: str) -> str:
     for source in sorted(Path(lowering.__file__).parent.glob("*.py")):
         writers.update(source.read_bytes())
     about = {
-        "machine": [platform.machine(), processor_name()],
+        "machine": processor_identity(),
         "versions": {"yolov3": __version__, package: package_version(package)},
         "writers": writers.hexdigest(),  # a version stays the same while it is worked on
         "model": graph.nodes[0].model.digest,

@@ -17,9 +17,19 @@ def usable_cores() -> int:
 
 def processor_name() -> str:
     """The processor, as the system calls it."""
+    return _cpuinfo("model name", "Model") or platform.processor() or platform.machine() or "unknown processor"
+
+
+def processor_identity() -> list[str]:
+    """What compiled code depends on: in clouds different processors go by one name, but not with the same features."""
+    return [platform.machine(), processor_name(), _cpuinfo("flags", "Features")]
+
+
+def _cpuinfo(*fields: str) -> str:
+    """The first of these fields in Linux's list of processors; "" where there is none."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             field, _, value = line.partition(":")
-            if field.strip() in ("model name", "Model"):
+            if field.strip() in fields:
                 return value.strip()
-    return platform.processor() or platform.machine() or "unknown processor"
+    return ""
