@@ -12,14 +12,7 @@ from . import options
 
 
 @click.command()
-@click.option(
-    "--model",
-    default="yolov3-tiny",
-    show_default=True,
-    metavar="NAME|FILE",
-    help="A name, a .safetensors, .pt or Darknet .cfg, or an exported .onnx, .xml, .param, .mnn.",
-)
-@options.together(options.weights, options.size)
+@options.together(options.model, options.weights, options.size)
 @click.option("--batch", default=1, show_default=True, help="Pictures that go through the network together.")
 @click.option("--engines", default="all", show_default=True, metavar="all|LIST", help="ncnn,mnn; all: those installed.")
 @click.option(

@@ -25,14 +25,7 @@ DETECTOR_OPTIONS = ("size", "resize", "rect", "conf", "iou", "max_det", "classes
 
 @click.command()
 @click.argument("sources", nargs=-1)
-@click.option(
-    "--model",
-    default="yolov3-tiny",
-    show_default=True,
-    metavar="NAME|FILE",
-    help="A name, a .safetensors, .pt or Darknet .cfg, or an exported .onnx, .xml, .param, .mnn.",
-)
-@options.together(options.darknet, options.size, options.resize)
+@options.together(options.model, options.darknet, options.size, options.resize)
 @click.option("--rect", is_flag=True, help="Pad only to a multiple of the stride: faster.")
 @click.option("--conf", default=0.25, show_default=True, help="Least score, 0 to 1.")
 @click.option("--iou", default=0.45, show_default=True, help="Boxes of a class that overlap a better one more go.")
@@ -45,7 +38,7 @@ DETECTOR_OPTIONS = ("size", "resize", "rect", "conf", "iou", "max_det", "classes
     "--engine",
     default="auto",
     show_default=True,
-    help="ncnn, onnxruntime, openvino or mnn; auto: ncnn, for 200 pictures and more the fastest here.",
+    help="ncnn, onnxruntime, openvino or mnn; auto: ncnn, for cameras and from 200 pictures on the fastest here.",
 )
 @click.option("--threads", type=int, help="Of all engines together; default all cores.")
 @click.option("--workers", type=int, help="Pictures worked on side by side; default what is fast.")

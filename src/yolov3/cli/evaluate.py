@@ -27,14 +27,7 @@ DETECTOR_OPTIONS = (
 
 @click.command()
 @dataset.data
-@click.option(
-    "--model",
-    default="yolov3-tiny",
-    show_default=True,
-    metavar="NAME|FILE",
-    help="A name, a .safetensors, .pt or Darknet .cfg, or an exported .onnx, .xml, .param, .mnn.",
-)
-@options.together(options.darknet, options.size, options.resize)
+@options.together(options.model, options.darknet, options.size, options.resize)
 @click.option("--rect", is_flag=True, help="Pad only to a multiple of the stride: faster, other scores.")
 @click.option("--split", help="train, val or test; default val, else test.")
 @dataset.images

@@ -16,6 +16,13 @@ FilePath = click.Path(path_type=Path)
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Command], Command]
 
+model = click.option(
+    "--model",
+    default="yolov3-tiny",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="A name, a .safetensors, .pt or Darknet .cfg, or an exported .onnx, .xml, .param, .mnn.",
+)
 weights = click.option("--weights", type=FilePath, help="Weight file of a Darknet .cfg model.")
 names = click.option("--names", type=FilePath, help="Class names, one a line (Darknet's .names).")
 masks = click.option(

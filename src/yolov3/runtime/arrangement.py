@@ -1,7 +1,8 @@
 """How a job's pictures go through engines: which engine, how many at once, with how many threads each.
 
-Small jobs get a fixed arrangement. For large ones those that are possible here are tried for about two seconds, on this
-machine, with this model at this size, and the choice is kept in the user's cache folder (docs/performance.md).
+Small jobs get a fixed arrangement. For large ones and for cameras those that are possible here are tried, about two
+seconds together besides loading them, on this machine, with this model at this size, and the choice is kept in the
+user's cache folder (docs/performance.md).
 """
 
 from __future__ import annotations
