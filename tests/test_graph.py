@@ -9,10 +9,12 @@ import pytest
 
 from models import random_model, small_spec
 from yolov3.errors import ModelError, UsageError, Yolov3Error
-from yolov3.graph import lower
+from yolov3.graph import lower, lowering
+from yolov3.graph.ncnn import emit_ncnn
 from yolov3.modelfile import BatchNorm, Model
 from yolov3.runtime.engines import make_engine
 from yolov3.spec import load_spec, read_spec
+from yolov3.spec.primitives import Convolution
 
 onnx = pytest.importorskip("onnx")
 
@@ -128,6 +130,26 @@ def test_folding_and_a_zero_pad_against_a_slow_reference(
     weight, bias = model.tensors["3.heads.0.weight"], model.tensors["3.heads.0.bias"]
     expected = np.einsum("oc,chw->ohw", weight[:, :, 0, 0], pooled) + bias[:, None, None]
     np.testing.assert_allclose(run(model, image, engine)[0][0], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("piece", [1, 100, 1000])
+def test_weights_folded_in_pieces_are_the_same_bits(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = lower(random_model(small_spec()).half())
+    nodes = [node for node in graph.nodes if isinstance(node.operation, Convolution)]
+    whole = [node.weights for node in nodes]
+    monkeypatch.setattr(lowering, "PIECE", piece)
+    for node, (weight, bias) in zip(nodes, whole, strict=True):
+        *pieces, last = node.weight_pieces
+        assert len(pieces) == -(-len(weight) // max(piece // weight[0].size, 1))
+        assert np.array_equal(np.concatenate(pieces), weight) and np.array_equal(last, bias)
+        assert np.array_equal(node.weights[0], weight)
+
+
+def test_ncnn_has_no_winograd_for_few_channels() -> None:
+    """For which it costs more than it saves: docs/decisions/012-one-at-a-time.md."""
+    parameters, _ = emit_ncnn(lower(random_model(load_spec("yolov3-tiny"), size_wh=(416, 416))))
+    convolutions = [line for line in parameters.splitlines() if line.startswith("Convolution ")]
+    assert [" 31=64" in line for line in convolutions] == [True] + [False] * (len(convolutions) - 1)
 
 
 def test_a_batch_is_its_pictures_one_by_one(images: np.ndarray) -> None:
