@@ -30,7 +30,7 @@ from turns import Contender, Race, Worker
 from workload import Workload, make_pictures, make_workload
 
 from yolov3.benchmark.machine import describe_machine, machine_line
-from yolov3.runtime.machine import usable_cores
+from yolov3.machine import usable_cores
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from turns import Contender, Race
 from workload import make_pictures, make_workload
 
 from yolov3.benchmark.machine import describe_machine, machine_line
-from yolov3.runtime.machine import usable_cores
+from yolov3.machine import usable_cores
 
 
 def ours(**options: Any) -> Contender:
@@ -40,9 +40,9 @@ def race(options: argparse.Namespace, paths: Sequence[Path], folder: Path) -> No
     contest = Race(paths, each=True)
     try:
         for engine in options.ours.split(","):
-            name = "yolov3" if engine == "default" else f"yolov3, engine {engine}"
-            chosen = None if engine == "default" else engine
-            contest.add(name, ours, model=work.reference, size=options.size, engine=chosen)
+            name = "yolov3" if engine == "default" else f"yolov3, {engine}"
+            chosen = {"default": {}, "bfloat16": {"precision": "bfloat16"}}.get(engine, {"engine": engine})
+            contest.add(name, ours, model=work.reference, size=options.size, **chosen)
         for script in options.scripts.split(","):
             contest.add(f"bare {script}", bare_script, script=script, network=work.network, threads=usable_cores())
         contest.run(options.rounds)
@@ -57,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="yolov3-tiny")
     parser.add_argument("--size", type=int, default=416)
-    parser.add_argument("--ours", default="default", help="engines of ours; the first is compared with the rest")
+    parser.add_argument("--ours", default="default", help="engines of ours, default, auto or bfloat16; the first is compared with the rest")
     parser.add_argument("--scripts", default=",".join(SCRIPTS))
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--pictures", type=int, default=24, help="in a turn")

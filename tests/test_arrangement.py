@@ -17,12 +17,12 @@ from models import random_model, small_spec
 from yolov3 import Detector, UsageError
 from yolov3.errors import Yolov3Error
 from yolov3.export import export_model, signature_for
+from yolov3.machine import usable_cores
 from yolov3.modelfile import Model
 from yolov3.runtime import arrangement
 from yolov3.runtime.arrangement import FEW, FINALISTS, LARGE, Arrangement, Cache, Chosen, Wanted, arrange, possible
 from yolov3.runtime.engines import ENGINES, installed_engines
 from yolov3.runtime.exported import load_exported
-from yolov3.runtime.machine import usable_cores
 
 Cli = Callable[..., CliResult]
 SIZE = (64, 64)

@@ -211,3 +211,23 @@ def test_names_may_be_replaced(tmp_path: Path, image: np.ndarray) -> None:
     names.write_text("one\ntwo\n")
     with pytest.raises(ModelError, match="2 names, expected 80"):
         Detector(names=names)
+
+
+def test_bfloat16_finds_the_same_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture of the zoo: the same classes, boxes within some pixels; on any processor, if slowly on most."""
+    pytest.importorskip("openvino")
+    photo = sample_photos()[3]
+    exact, near = Detector(), Detector(precision="bfloat16")
+    assert near.engine == "openvino" and copy.copy(near).engine == "openvino"
+    expected, found = exact(photo), near(photo)
+    assert found.names == expected.names and np.array_equal(found.labels, expected.labels)
+    np.testing.assert_allclose(found.boxes, expected.boxes, atol=5)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=0.03)
+    for engine in ("ncnn", "onnxruntime", "mnn"):
+        with pytest.raises(UsageError, match=f"engine {engine} computes in float32 only; bfloat16 goes with openvino"):
+            Detector(engine=engine, precision="bfloat16")
+    with pytest.raises(UsageError, match="precision 'int4' is not known, expected float32 or bfloat16"):
+        Detector(precision="int4", engine="openvino")
+    for units, noted in ((True, 0), (False, 1), (None, 0)):
+        monkeypatch.setattr("yolov3.runtime.detector.has_bfloat16_units", lambda units=units: units)
+        assert sum("no units for bfloat16" in note for note in Detector(precision="bfloat16").notes) == noted

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from ..runtime.machine import processor_name, usable_cores
+from ..machine import processor_name, usable_cores
 
 PACKAGES = (
     *("yolov3", "numpy", "opencv-python-headless", "opencv-python", "ncnn", "MNN", "onnxruntime", "openvino"),

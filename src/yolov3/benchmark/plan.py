@@ -12,11 +12,11 @@ from typing import Any
 from ..darknet import save_darknet
 from ..errors import ModelError, UsageError, Yolov3Error, shown
 from ..images import PICTURE_SUFFIXES
+from ..machine import usable_cores
 from ..modelfile import Model
 from ..runtime.engines import ENGINES, FILE_ENGINES, installed_engines
 from ..runtime.exported import Exported, exported_kind, load_exported
 from ..runtime.loading import DarknetOptions, Reference, load_model
-from ..runtime.machine import usable_cores
 from ..spec import parse_size
 from ..zoo import sample_photos
 from .contenders import PEERS, ULTRALYTICS_NAMES, require_darknet_reader

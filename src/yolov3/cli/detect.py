@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from .table import Table
 
 # Options that the Detector takes under their own names.
-DETECTOR_OPTIONS = ("size", "resize", "rect", "conf", "iou", "max_det", "classes", "tile", "overlap", "exact")
+DETECTOR_OPTIONS = (
+    *("size", "resize", "rect", "precision", "conf", "iou", "max_det"),
+    *("classes", "tile", "overlap", "exact"),
+)
 
 
 @click.command()
@@ -41,6 +44,7 @@ DETECTOR_OPTIONS = ("size", "resize", "rect", "conf", "iou", "max_det", "classes
     help="ncnn, onnxruntime, openvino or mnn; auto: ncnn, for cameras and from 200 pictures on the fastest here.",
 )
 @click.option("--threads", type=int, help="Of all engines together; default all cores.")
+@options.precision
 @click.option("--workers", type=int, help="Pictures worked on side by side; default what is fast.")
 @click.option("--batch", type=int, help="Pictures that go through the network together; default what is fast.")
 @click.option("--every", default=1, show_default=True, help="Of videos and cameras, take each so-manieth frame.")
@@ -100,11 +104,13 @@ def make_detector(given: dict[str, Any], stream: SourceStream, verbose: bool) ->
     """The detector that the options ask for, and how the stream's pictures go through it."""
     from ..runtime import Detector
     from ..runtime.arrangement import FEW, Wanted, arrange
-    from ..runtime.detector import open_model
+    from ..runtime.detector import AUTO, open_model
+    from ..runtime.engines import BFLOAT16_ENGINE
     from ..runtime.loading import DarknetOptions
     from ..spec import parse_size
 
-    wanted = Wanted(given["engine"], given["workers"], given["threads"], given["batch"])
+    engine = BFLOAT16_ENGINE if (given["engine"], given["precision"]) == (AUTO, "bfloat16") else given["engine"]
+    wanted = Wanted(engine, given["workers"], given["threads"], given["batch"])
     model, notes = open_model(
         given["model"], DarknetOptions(given["weights"], given["names"], given["masks"], given["allow_extra"])
     )

@@ -21,7 +21,7 @@ DEFAULT_FOLDER = Path("runs/evaluate/exp")
 # Options that the Detector takes under their own names.
 DETECTOR_OPTIONS = (
     *("weights", "names", "masks", "allow_extra", "size", "resize", "rect"),
-    *("engine", "threads", "conf", "iou", "max_det"),
+    *("engine", "threads", "precision", "conf", "iou", "max_det"),
 )
 
 
@@ -37,6 +37,7 @@ DETECTOR_OPTIONS = (
 @click.option("--max-det", default=100, show_default=True, help="Most boxes a picture.")
 @options.engine
 @click.option("--threads", type=int, help="For the engine; default all cores.")
+@options.precision
 @click.option(
     "--resamples",
     type=click.IntRange(0),
@@ -155,7 +156,7 @@ def about_run(detector: Detector, about: dict[str, str], given: dict[str, Any]) 
     return {
         "model": Path(given["weights"] or given["model"]).name,
         **about,
-        "engine": detector.engine,
+        "engine": detector.engine if given["precision"] == "float32" else f"{detector.engine}, {given['precision']}",
         "input": f"{width}×{height}, {detector.model.preprocess.resize}{', rect' if given['rect'] else ''}",
         "kept": f"scores from {kept.conf:g}, IoU up to {kept.iou:g}, {kept.max_det} boxes, several classes a box",
     }

@@ -41,6 +41,13 @@ engine = click.option(
     help="ncnn, onnxruntime, openvino or mnn (extras but ncnn); default ncnn, for an exported network its own.",
 )
 
+precision = click.option(
+    "--precision",
+    default="float32",
+    show_default=True,
+    help="float32 or bfloat16: with openvino, much faster where the processor has units for it.",
+)
+
 
 def together(*options: Option[Any]) -> Option[Any]:
     """Several options as one decorator, in their order."""

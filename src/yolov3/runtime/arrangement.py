@@ -18,6 +18,7 @@ from .. import __version__
 from ..errors import UsageError, Yolov3Error
 from ..files import write_atomic
 from ..images import read_image
+from ..machine import processor_identity, usable_cores
 from ..modelfile import Model
 from ..spec.shapes import operation_sizes
 from ..zoo import cache_folder, sample_photos
@@ -26,7 +27,6 @@ from .compiled import package_version
 from .detector import AUTO, Detector
 from .engines import DEFAULT_ENGINE, installed_engines, package_of
 from .exported import Exported
-from .machine import processor_identity, usable_cores
 
 FEW = 5
 """Below so many pictures it is faster not to prepare the engine for many."""

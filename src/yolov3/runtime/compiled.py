@@ -17,8 +17,8 @@ from .. import __version__
 from ..errors import ModelError, Yolov3Error
 from ..files import atomic_path
 from ..graph import Graph, lowering
+from ..machine import processor_identity
 from ..zoo import cache_folder
-from .machine import processor_identity
 
 MOST_BYTES = 2 << 30
 """When all kept networks are larger together, those that were used longest ago go."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..machine import has_bfloat16_units
 from ..spec import Spec, summarise
 from .loader import Batch
 from .loop import Training
@@ -153,7 +154,7 @@ def bfloat16_gain(training: Training, batches: list[Batch], seconds: float) -> f
     worth_trying = (
         stepper.precision == "float32"
         and processes.device.type == "cpu"
-        and has_bfloat16_units()
+        and has_bfloat16_units() is True
         and seconds < ENOUGH_SECONDS
     )
     if processes.sum([float(worth_trying and bool(batches))]) != [processes.ranks]:
@@ -167,15 +168,6 @@ def bfloat16_gain(training: Training, batches: list[Batch], seconds: float) -> f
     finally:
         stepper.precision = "float32"
     return seconds / (time.perf_counter() - began)
-
-
-def has_bfloat16_units() -> bool:
-    """Whether the processor multiplies bfloat16 itself, as far as Linux says; in software it is many times slower."""
-    try:
-        words = Path("/proc/cpuinfo").read_text().split()
-    except OSError:
-        return False
-    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(words)
 
 
 def _cost(spec: Spec, size_wh: tuple[int, int], frozen: int) -> float:

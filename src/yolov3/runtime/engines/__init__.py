@@ -47,11 +47,13 @@ class Use:
         threads: how many a call may use, 1 or more.
         few: few pictures are coming: start soon rather than run fast.
         callers: so many calls will come at once; more are right too, but may wait for each other.
+        precision: one of `PRECISIONS`, in which the network computes.
     """
 
     threads: int
     few: bool = False
     callers: int = 1
+    precision: str = "float32"
 
 
 # name → (module, class, the package it needs, the extra that brings it)
@@ -63,6 +65,10 @@ _ENGINES = {
 }
 ENGINES = tuple(_ENGINES)
 DEFAULT_ENGINE = "ncnn"
+PRECISIONS = ("float32", "bfloat16")
+BFLOAT16_ENGINE = "openvino"
+"""The one that computes in bfloat16, too."""
+
 # kind of exported file → the engines that run it, its own first
 FILE_ENGINES = {
     "onnx": ("onnxruntime", "openvino"),
@@ -82,46 +88,56 @@ def package_of(name: str) -> str:
     return _ENGINES[name][2]
 
 
-def make_engine(name: str, graph: Graph, threads: int, *, few: bool = False, callers: int = 1) -> Engine:
+def make_engine(
+    name: str, graph: Graph, threads: int, *, few: bool = False, callers: int = 1, precision: str = "float32"
+) -> Engine:
     """Build an engine for a graph.
 
     Args:
         name: one of `ENGINES`.
         graph: from `lower`.
-        threads, few, callers: see `Use`.
+        threads, few, callers, precision: see `Use`.
 
     Raises:
-        UsageError: no such engine.
+        UsageError: no such engine, or it doesn't compute in this precision.
         Yolov3Error: its package isn't installed.
     """
-    build: Callable[[Graph, Use], Engine] = _engine(name).from_graph
-    return build(graph, Use(threads, few, callers))
+    use = Use(threads, few, callers, precision)
+    build: Callable[[Graph, Use], Engine] = _engine(name, use).from_graph
+    return build(graph, use)
 
 
-def open_engine(name: str, exported: Exported, threads: int, *, few: bool = False, callers: int = 1) -> Engine:
+def open_engine(
+    name: str, exported: Exported, threads: int, *, few: bool = False, callers: int = 1, precision: str = "float32"
+) -> Engine:
     """Build an engine for an exported network; it gives the outputs that the network's signature declares.
 
     Args:
         name: one of `ENGINES`.
         exported: from `read_exported`.
-        threads, few, callers: see `Use`.
+        threads, few, callers, precision: see `Use`.
 
     Raises:
-        UsageError: this engine doesn't run that kind of file.
+        UsageError: this engine doesn't run that kind of file, or doesn't compute in this precision.
         Yolov3Error: its package isn't installed.
     """
     able = FILE_ENGINES[exported.kind]
     if name not in able:
         raise UsageError(f"{exported.origin}: engine {name} doesn't run such a file, expected {' or '.join(able)}")
-    build: Callable[[Exported, Use], Engine] = _engine(name).from_file
-    engine = build(exported, Use(threads, few, callers))
+    use = Use(threads, few, callers, precision)
+    build: Callable[[Exported, Use], Engine] = _engine(name, use).from_file
+    engine = build(exported, use)
     return engine if exported.signature.batch is None else FixedBatch(engine, exported.signature.batch)
 
 
-def _engine(name: str) -> Any:
+def _engine(name: str, use: Use) -> Any:
     """An engine's class."""
     if name not in _ENGINES:
         raise UsageError(f"engine {name!r} is not known, expected one of {', '.join(ENGINES)}")
+    if use.precision not in PRECISIONS:
+        raise UsageError(f"precision {use.precision!r} is not known, expected {' or '.join(PRECISIONS)}")
+    if use.precision != "float32" and name != BFLOAT16_ENGINE:
+        raise UsageError(f"engine {name} computes in float32 only; {use.precision} goes with {BFLOAT16_ENGINE}")
     module, kind, package, extra = _ENGINES[name]
     try:
         return getattr(import_module(module, __name__), kind)

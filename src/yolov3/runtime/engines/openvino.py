@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU, from an ONNX model made in memory or an exported file; float32 throughout."""
+"""OpenVINO on the CPU, from an ONNX model made in memory or an exported file; in float32 or bfloat16."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class OpenvinoEngine:
         def build() -> OpenvinoEngine:
             return cls(compiled(), graph.outputs, graph.scale, use)
 
-        return load_compiled(graph, "openvino", ".blob", write, load, build)
+        return load_compiled(graph, "openvino", f".{use.precision}.blob", write, load, build)
 
     @classmethod
     def from_file(cls, exported: Exported, use: Use) -> OpenvinoEngine:
@@ -107,7 +107,7 @@ class OpenvinoEngine:
 def _options(use: Use) -> dict[str, Any]:
     options = {
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[use.precision],
         "INFERENCE_NUM_THREADS": use.threads * use.callers,
     }
     return options | ({"NUM_STREAMS": use.callers} if use.callers > 1 else {})

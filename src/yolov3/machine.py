@@ -1,4 +1,4 @@
-"""The machine that the runtime is on."""
+"""The machine that this runs on."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ def processor_name() -> str:
 def processor_identity() -> list[str]:
     """What compiled code depends on: in clouds different processors go by one name, but not with the same features."""
     return [platform.machine(), processor_name(), _cpuinfo("flags", "Features")]
+
+
+def has_bfloat16_units() -> bool | None:
+    """Whether the processor multiplies bfloat16 itself; in software it is many times slower. None: nobody says."""
+    features = _cpuinfo("flags", "Features").split()
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(features) if features else None
 
 
 def _cpuinfo(*fields: str) -> str:
