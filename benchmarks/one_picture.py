@@ -57,7 +57,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="yolov3-tiny")
     parser.add_argument("--size", type=int, default=416)
-    parser.add_argument("--ours", default="default", help="engines of ours, default, auto or bfloat16; the first is compared with the rest")
+    parser.add_argument(
+        "--ours",
+        default="default",
+        help="of default, auto, bfloat16, engines; the first is compared",
+    )
     parser.add_argument("--scripts", default=",".join(SCRIPTS))
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--pictures", type=int, default=24, help="in a turn")
