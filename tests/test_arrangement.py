@@ -227,3 +227,14 @@ def test_the_command_line_says_what_it_does(cli: Cli, photo: Path, tmp_path: Pat
         assert result.code == 0 and "(not tried: the job has less than 200 pictures)" in result.err
         results.append(found.read_text())
     assert results[0].count("\n") == 7 and len(set(results)) == 1
+
+
+def test_bfloat16_on_the_command_line_means_openvino(cli: Cli, photo: Path) -> None:
+    pytest.importorskip("openvino")
+    result = cli("detect", photo, "--no-save", "--precision", "bfloat16", "--verbose")
+    assert result.code == 0 and "openvino, 1 worker" in result.err and "1 cup" in result.out
+    result = cli("detect", photo, "--precision", "bfloat16", "--engine", "ncnn")
+    assert (result.code, result.err) == (
+        2,
+        "yolov3: error: engine ncnn computes in float32 only; bfloat16 goes with openvino\n",
+    )
