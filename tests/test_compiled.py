@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from models import random_model, small_spec
-from yolov3.errors import Yolov3Error
+from yolov3.errors import ModelError, Yolov3Error
 from yolov3.graph import lower
 from yolov3.modelfile import Model
 from yolov3.runtime import compiled
@@ -97,6 +97,14 @@ def test_a_cache_that_cannot_be_written_is_done_without(engine: str, model: Mode
     cache_folder().write_text("in the way")
     assert np.isfinite(outputs(engine, model)[0]).all()
     assert cache_folder().read_text() == "in the way"
+
+
+def test_what_an_engine_cannot_keep_it_does_without(model: Model) -> None:
+    def load(path: Path) -> bytes:
+        raise ModelError("not mine")
+
+    found = compiled.load_compiled(lower(model), "onnx", ".onnx", lambda path: None, load, lambda: b"from memory")
+    assert found == b"from memory"
 
 
 def test_what_is_wrong_with_a_network_is_still_said(model: Model) -> None:

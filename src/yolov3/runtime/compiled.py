@@ -44,7 +44,7 @@ def load_compiled(
         suffix: of the file.
         write: makes the file.
         load: makes the engine from it; it raises ModelError for a damaged one, which is then made anew.
-        build: makes the engine without it, where there is no room or no right to write.
+        build: makes the engine without it, where there is no room, no right to write, or the engine can't keep this.
     """
     path = cache_folder() / "compiled" / (_key(graph, package) + suffix)
     if path.is_file():
@@ -57,10 +57,10 @@ def load_compiled(
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary:
             write(temporary)
+        _drop_old(path)
+        return load(path)
     except (OSError, Yolov3Error):  # what is wrong with the network itself shows again
         return build()
-    _drop_old(path)
-    return load(path)
 
 
 def _key(graph: Graph, package: str) -> str:

@@ -66,7 +66,10 @@ class OpenvinoEngine:
 
         def write(path: Path) -> None:
             blob = BytesIO()
-            compiled().export_model(blob)
+            try:
+                compiled().export_model(blob)
+            except RuntimeError as error:
+                raise ModelError(f"model: OpenVINO can't keep it ({said(error)})") from None
             path.write_bytes(blob.getbuffer())
 
         def load(path: Path) -> OpenvinoEngine:
