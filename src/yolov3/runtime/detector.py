@@ -163,7 +163,7 @@ class Detector:
             self.engine = engine or DEFAULT_ENGINE
             self._engine = make_engine(self.engine, lower(model), each, few=few, callers=callers, precision=precision)
         if precision != "float32" and has_bfloat16_units() is False:
-            self.notes.append(f"this processor has no units for {precision}: float32 is faster")
+            self.notes.append(f"this processor has no units for {precision}, so nothing is gained by it")
 
     def _fastest_engine(self, threads: int, callers: int, few: bool) -> str | None:
         from .arrangement import Wanted, arrange  # which tries detectors
