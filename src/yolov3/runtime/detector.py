@@ -85,7 +85,7 @@ class Detector:
             resize: "letterbox" or "stretch"; by default the model's own.
             rect: pad only to the next multiple of the stride instead of a square: faster, slightly other results.
             engine: one of `ENGINES`; by default ncnn, and for an exported network the one of its kind. "auto": the one
-                that is fastest here, tried for two seconds and kept in the user's cache folder; ncnn with `few`.
+                that is fastest here, tried for some seconds and kept in the user's cache folder; ncnn with `few`.
             threads: for each call; by default as many as the process may use, shared by the callers.
             precision: "float32", or "bfloat16": with OpenVINO several times as fast on processors that have units for
                 it (AMX, AVX512-BF16), and boxes move by a pixel.
